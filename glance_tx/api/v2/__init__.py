@@ -1,0 +1,3 @@
+"""
+The Image API v2.
+"""

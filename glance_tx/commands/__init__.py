@@ -1,0 +1,3 @@
+"""
+Programs for operators and developers.
+"""

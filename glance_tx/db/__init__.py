@@ -1,0 +1,3 @@
+"""
+Images in SQL: the only user of SQLAlchemy.
+"""

@@ -1,0 +1,3 @@
+"""
+What an image service means, without routes, SQL or sockets.
+"""

@@ -1,0 +1,222 @@
+"""
+What the image service needs from the world around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from attrs import field, frozen
+from zope.interface import Interface
+
+from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
+
+__all__ = [
+    "IImageRepository",
+    "IPresence",
+    "ImageQuery",
+    "Lease",
+    "LeaseOwner",
+    "StoredData",
+    "Viewer",
+]
+
+
+@frozen
+class Viewer:
+    """
+    Whose images a query may cover.
+
+    :param project_id: The caller's project.
+    :param is_admin: Sees the images of all projects.
+    """
+
+    project_id: str | None
+    is_admin: bool
+
+
+@frozen
+class ImageQuery:
+    """
+    One page of the image list (contract section 2.7).
+
+    :param viewer: Which images count at all, by the table under 2.7. Membership of shared images counts from
+        the day there are members.
+    :param filters: Base attribute to the value it must equal.
+    :param properties: Custom property to the value it must equal.
+    :param tags: All of these must be there.
+    :param visibility: ``None`` for the default list; ``"all"`` to add other projects' community images.
+    :param sort: Attribute and direction, most significant first; the repository adds ``id`` to break ties.
+    :param limit: Most images to return.
+    :param marker: Id of the last image of the page before.
+    """
+
+    viewer: Viewer
+    filters: Mapping[str, object] = field(factory=dict)
+    properties: Mapping[str, str] = field(factory=dict)
+    tags: frozenset[str] = frozenset()
+    visibility: Visibility | Literal["all"] | None = None
+    os_hidden: bool = False
+    sort: tuple[tuple[str, Literal["asc", "desc"]], ...] = (("created_at", "desc"),)
+    limit: int = 25
+    marker: str | None = None
+
+
+@frozen
+class LeaseOwner:
+    """
+    One process of one node, for as long as it runs.
+
+    :param node: The node's name.
+    :param boot_id: Drawn anew whenever a process starts.
+    """
+
+    node: str
+    boot_id: str
+
+
+@frozen
+class Lease:
+    """
+    The right to write the data of one image, and what is left to clean up without it.
+
+    :param fence: Greater than that of any earlier lease of the same image.
+    :param location: Where the data goes; known before its first byte is written.
+    :param heartbeat_at: When the owner last said that it lives.
+    :param ended: Nobody writes any more, and the location is still to be cleared.
+    """
+
+    image_id: str
+    fence: int
+    owner: LeaseOwner
+    location: Location
+    heartbeat_at: datetime
+    ended: bool = False
+
+
+@frozen
+class StoredData:
+    """
+    What is known of an image's data once it is durable.
+    """
+
+    size: int
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    virtual_size: int | None = None
+
+
+class IImageRepository(Interface):
+    """
+    Images, kept.
+
+    Every method is one transaction. Status changes are compare-and-set: what another process did in between is
+    seen, not overwritten. A deleted image is as absent as one that never was, except that its id stays taken.
+    Any method may raise ``CatalogUnavailable``; nothing was changed then, unless the answer to a commit was lost.
+    """
+
+    async def add(image: Image) -> None:
+        """
+        Keep a new image.
+
+        :raises ImageExists: The id is or was in use.
+        """
+
+    async def get(image_id: str) -> Image:
+        """
+        Fetch one image, whoever asks.
+
+        :raises ImageNotFound: It never was, or is deleted.
+        """
+
+    async def list(query: ImageQuery) -> Sequence[Image]:
+        """
+        Fetch one page.
+
+        :raises InvalidQuery: The marker is not an image that the viewer could see.
+        """
+
+    async def save(image: Image, *, was: Image) -> Image:
+        """
+        Write the attributes, properties and tags of a changed image, all or nothing.
+
+        Never touches status, data facts or locations. Last writer wins.
+
+        :param was: The image as it was read; its status must still hold.
+        :return: The image as kept, with its new ``updated_at``.
+        :raises ImageNotFound: It was deleted meanwhile.
+        :raises StatusConflict: Its status changed meanwhile.
+        """
+
+    async def delete(image_id: str, *, from_status: ImageStatus) -> Sequence[Lease]:
+        """
+        Turn an image into a tombstone.
+
+        Its locations become ended leases in the same transaction, so that a crash after it loses none of the
+        data that is to be removed.
+
+        :return: Those leases, for `forget_lease` once the data is gone.
+        :raises ImageNotFound: It never was, or was deleted meanwhile.
+        :raises StatusConflict: The status is not ``from_status`` any more.
+        """
+
+    async def begin_upload(image_id: str, owner: LeaseOwner, plan: Callable[[int], Location], now: datetime) -> Lease:
+        """
+        Move an image from queued to saving, under a new lease.
+
+        :param plan: Tells the location for a fence; called within the transaction, so it does not wait.
+        :raises ImageNotFound: It never was, or is deleted.
+        :raises StatusConflict: It is not queued.
+        """
+
+    async def heartbeat(lease: Lease, now: datetime) -> None:
+        """
+        Say that the owner lives.
+
+        :raises ImageGone: The image was deleted.
+        :raises LeaseLost: Somebody else ended the lease.
+        """
+
+    async def finish_upload(lease: Lease, data: StoredData, now: datetime) -> Image:
+        """
+        Move an image from saving to active and drop the lease, if the lease is still the image's.
+
+        :raises ImageGone: The image was deleted; the lease is ended, its location to be cleared by the caller.
+        :raises LeaseLost: Somebody else ended the lease; the location is to be cleared by the caller.
+        """
+
+    async def end_lease(lease: Lease, now: datetime) -> None:
+        """
+        Mark a lease as ended and move its image, if still saving under it, back to queued (size cleared).
+
+        Harmless when repeated, and when the lease is gone.
+        """
+
+    async def forget_lease(lease: Lease) -> None:
+        """
+        Drop an ended lease: its location is known to be clear. Harmless when repeated.
+        """
+
+    async def leases(*, ended: bool | None = None, silent_since: datetime | None = None) -> Sequence[Lease]:
+        """
+        List leases.
+
+        :param ended: Only those that are ended, or only those that are not.
+        :param silent_since: Only those whose last heartbeat is older.
+        """
+
+
+class IPresence(Interface):
+    """
+    Which processes of this node live.
+    """
+
+    def is_dead(owner: LeaseOwner) -> bool:
+        """
+        Tell whether that process is known to have ended.
+
+        :return: ``False`` where it lives, and where nothing is known of it (another node's, say).
+        """

@@ -1,0 +1,3 @@
+"""
+Who may do what, as written down by the operator.
+"""

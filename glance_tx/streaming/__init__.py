@@ -1,0 +1,3 @@
+"""
+Moving a body without holding it: producers, readers, lanes, digests and ranges.
+"""

@@ -1,0 +1,3 @@
+"""
+The HTTP edge that both daemons share.
+"""

@@ -1,0 +1,115 @@
+"""
+What the caching tier may meet.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from glance_tx.errors import FactualError
+
+
+class CacheError(FactualError):
+    """
+    The caching tier could not do as asked.
+    """
+
+
+@frozen
+class UpstreamRefused(CacheError):
+    """
+    The upstream answered, and not with what was asked for. Its answer goes to the client as it is.
+
+    :param headers: End-to-end header lines, in order.
+    :param body: At most 64 KiB of it.
+    """
+
+    message = "the upstream answered {self.status}"
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@frozen
+class UpstreamUnavailable(CacheError):
+    """
+    No upstream can be reached, or none answers as an image service does.
+    """
+
+    message = "no upstream image service is available: {self.reason}"
+    reason: str
+
+
+@frozen
+class UpstreamMismatch(CacheError):
+    """
+    The upstream's data is not what its own record says of it.
+    """
+
+    message = "image {self.image_id}: {self.reason}"
+    image_id: str
+    reason: str
+
+
+@frozen
+class CacheFull(CacheError):
+    """
+    Not enough room can be made for a fill.
+    """
+
+    message = "{self.wanted} bytes do not fit into the cache ({self.available} bytes can be made free)"
+    wanted: int
+    available: int
+
+
+@frozen
+class EntryNotFound(CacheError):
+    """
+    Nothing of that image is cached or queued.
+    """
+
+    message = "image {self.image_id} is neither cached nor queued"
+    image_id: str
+
+
+@frozen
+class EntryCorrupt(CacheError):
+    """
+    A cached chunk is not what was once verified.
+    """
+
+    message = "chunk {self.chunk} of the cached image {self.image_id} does not match its digest"
+    image_id: str
+    chunk: int
+
+
+@frozen
+class FillFailed(CacheError):
+    """
+    A fill ended without a verified image.
+    """
+
+    message = "the fill of image {self.image_id} failed: {self.reason}"
+    image_id: str
+    reason: str
+
+
+@frozen
+class IndexUnavailable(CacheError):
+    """
+    The index of hits and queues cannot be reached, or did not answer in time.
+    """
+
+    message = "the cache index is not available: {self.reason}"
+    reason: str
+
+
+@frozen
+class FolderUnusable(CacheError):
+    """
+    The cache folder is in use by another daemon, writable by others, or not ours to write.
+    """
+
+    message = "the cache folder {self.path} cannot be used: {self.reason}"
+    path: str
+    reason: str

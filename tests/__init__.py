@@ -1,0 +1,3 @@
+"""
+Tests of both daemons and of what they stand on.
+"""

@@ -1,0 +1,3 @@
+"""
+One mixin per interface: the tests that every implementation passes.
+"""

@@ -1,0 +1,3 @@
+"""
+Small servers that stand in for others, in memory.
+"""

@@ -1,0 +1,3 @@
+"""
+Real processes, real servers, real clients.
+"""
