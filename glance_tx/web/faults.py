@@ -1,0 +1,170 @@
+"""
+From exceptions to error answers, in the three forms stock Glance gives them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from attrs import Factory, field, frozen
+
+from glance_tx.identity.errors import IdentityUnavailable, NotAuthenticated
+from glance_tx.streaming.errors import BodyLost, BodyTooLong, MultipleRanges, RangeNotSatisfiable, TransferStalled
+from glance_tx.web.accept import parse_accept, quality
+from glance_tx.web.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RouteNotFound,
+    UnsupportedMediaType,
+)
+from glance_tx.web.response import Response
+
+__all__ = ["UNEXPECTED", "Fault", "FaultTable", "Rule", "render"]
+
+# An explanation may quote what the client sent, which may be long.
+_EXPLANATION_CHARACTERS: Final = 2000
+
+
+def _reason_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+@frozen
+class Fault:
+    """
+    An error as a client is told of it.
+
+    :param status: The status code, 400 or above.
+    :param title: A short name; the reason phrase of the status where none is given.
+    :param explanation: One or two sentences for a human. May quote what the client sent: every form escapes it.
+    :param headers: Further header lines (Allow, Retry-After, WWW-Authenticate, Content-Range, ...).
+    """
+
+    status: int
+    title: str = field(default=Factory(lambda self: _reason_phrase(self.status), takes_self=True))
+    explanation: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+UNEXPECTED: Final = Fault(500, explanation="The server met an unexpected condition and could not answer the request.")
+
+Rule = int | Callable[[Any], Fault]
+"""
+What becomes of an exception: a status code, with the exception's own text, or a function of the exception.
+"""
+
+
+def _method_not_allowed(exc: MethodNotAllowed) -> Fault:
+    return Fault(405, explanation=str(exc), headers=(("Allow", ", ".join(exc.allowed)),))
+
+
+def _not_authenticated(exc: NotAuthenticated) -> Fault:
+    # RFC 9110 wants a challenge with each 401; clients of the Image API know this scheme.
+    return Fault(401, explanation=str(exc), headers=(("WWW-Authenticate", "Keystone"),))
+
+
+def _range_not_satisfiable(exc: RangeNotSatisfiable) -> Fault:
+    return Fault(416, explanation=str(exc), headers=(("Content-Range", f"bytes */{exc.size}"),))
+
+
+def _unsupported_media_type(exc: UnsupportedMediaType) -> Fault:
+    supported = ", ".join(exc.supported)
+    explanation = f"{exc}; use {supported}" if supported else str(exc)
+    return Fault(415, explanation=explanation)
+
+
+_EDGE: Final[Mapping[type[Exception], Rule]] = {
+    BadRequest: 400,
+    RouteNotFound: 404,
+    MethodNotAllowed: _method_not_allowed,
+    PayloadTooLarge: 413,
+    UnsupportedMediaType: _unsupported_media_type,
+    DeadlineExceeded: 503,
+    BodyLost: 400,
+    BodyTooLong: 413,
+    MultipleRanges: 400,
+    RangeNotSatisfiable: _range_not_satisfiable,
+    TransferStalled: 408,
+    NotAuthenticated: _not_authenticated,
+    IdentityUnavailable: 503,
+}
+
+
+class FaultTable:
+    """
+    Which exception becomes which error answer. One for each daemon.
+
+    The closest listed class in an exception's inheritance decides. What the HTTP edge itself refuses is listed
+    already; an entry of the daemon's own takes its place.
+
+    :param entries: The daemon's own exceptions.
+    """
+
+    def __init__(self, entries: Mapping[type[Exception], Rule]) -> None:
+        self._rules: dict[type, Rule] = {**_EDGE, **entries}
+
+    def rule_of(self, kind: type[BaseException]) -> Rule | None:
+        """
+        Find what becomes of a type of exception.
+
+        :return: ``None`` where nothing is listed for it or a base of it: such an exception is a defect.
+        """
+        return next((self._rules[base] for base in kind.__mro__ if base in self._rules), None)
+
+    def fault_of(self, exc: BaseException) -> Fault | None:
+        """
+        Find the error answer for an exception.
+
+        :return: ``None`` for an exception that nobody foresaw; its text must not reach a client.
+        """
+        rule = self.rule_of(type(exc))
+        if rule is None:
+            return None
+        return Fault(rule, explanation=str(exc)) if isinstance(rule, int) else rule(exc)
+
+
+def render(accept: str | None, fault: Fault) -> Response:
+    """
+    Write a fault out in the form that the client asks for, as stock Glance does (contract 1.3).
+
+    A flat JSON object only where JSON is asked for by name: clients that accept everything (python-glanceclient)
+    cannot read it. HTML where that is welcome; plain text to a client that names nothing, or neither of the two.
+
+    :param accept: The Accept header, lines joined by commas; ``None`` or empty where there is none.
+    """
+    weights = parse_accept(accept or "")
+    html_weight = quality(weights, "text/html")
+    json_weight = weights.get("application/json", 0.0)
+    status = f"{fault.status} {fault.title}"
+    # A lone surrogate (a file name's undecodable byte, say) has no place in UTF-8.
+    explanation = fault.explanation[:_EXPLANATION_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    # Asked for by name, JSON wins a tie against an HTML that is only covered by a wildcard.
+    if json_weight > html_weight or (json_weight == html_weight > 0 and "text/html" not in weights):
+        media_type, body = "application/json", _as_json(status, fault.title, explanation)
+    elif html_weight > 0:
+        media_type, body = "text/html; charset=UTF-8", _as_html(status, explanation)
+    else:
+        media_type, body = "text/plain; charset=UTF-8", f"{status}\n\n{explanation}\n".encode()
+    return Response(fault.status, (("Content-Type", media_type), *fault.headers), body)
+
+
+def _as_json(status: str, title: str, explanation: str) -> bytes:
+    return orjson.dumps({"message": explanation, "code": status, "title": title})
+
+
+def _as_html(status: str, explanation: str) -> bytes:
+    title, text = html.escape(status), html.escape(explanation)
+    page = (
+        f"<html>\n <head>\n  <title>{title}</title>\n </head>\n"
+        f" <body>\n  <h1>{title}</h1>\n  {text}<br /><br />\n </body>\n</html>\n"
+    )
+    return page.encode()
