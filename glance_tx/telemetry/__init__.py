@@ -1,0 +1,3 @@
+"""
+What a daemon tells about itself: log, request ids, numbers and health.
+"""

@@ -1,0 +1,116 @@
+"""
+Numbers for a monitoring system, in a registry of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from attrs import field, frozen
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from glance_tx.telemetry.access import AccessRecord
+
+__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Metrics", "RequestMetrics"]
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+"""From a show answered out of memory to the download of a terabyte."""
+
+
+@frozen
+class Exposition:
+    """
+    All metrics as text, ready to be sent.
+    """
+
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+class Metrics:
+    """
+    The metrics of one daemon. Components make their own here, once each, when they are built.
+
+    :param prefix: Put before every name, with an underscore: ``glance_api``.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._registry = CollectorRegistry()
+        # Memory, descriptors and CPU time, read from /proc when asked.
+        ProcessCollector(registry=self._registry)
+
+    def counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
+        """
+        Make a number that only grows. ``_total`` is added to its name.
+
+        :param labels: Their values must come from small, fixed sets; never an image id or anything a client sends.
+        :raises ValueError: The name is taken.
+        """
+        return Counter(name, meaning, labels, namespace=self._prefix, registry=self._registry)
+
+    def gauge(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
+        """
+        Make a number that goes up and down.
+
+        :raises ValueError: The name is taken.
+        """
+        return Gauge(name, meaning, labels, namespace=self._prefix, registry=self._registry)
+
+    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """
+        Make a gauge that is read when somebody asks for the metrics.
+
+        :param read: Must not wait.
+        :raises ValueError: The name is taken.
+        """
+        self.gauge(name, meaning).set_function(read)
+
+    def histogram(self, name: str, meaning: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
+        """
+        Make a distribution.
+
+        :param buckets: Upper bounds, ascending.
+        :raises ValueError: The name is taken.
+        """
+        return Histogram(name, meaning, labels, namespace=self._prefix, registry=self._registry, buckets=buckets)
+
+    def render(self) -> Exposition:
+        """
+        Write all metrics down in the text format of Prometheus.
+        """
+        return Exposition(CONTENT_TYPE_LATEST, generate_latest(self._registry))
+
+
+class RequestMetrics:
+    """
+    Counts finished requests: how many, how long, how many bytes. An `AccessSink`.
+
+    Requests in progress are read from the application with `Metrics.watch`.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        labels = ("method", "status", "route")
+        self._requests = metrics.counter("requests", "Finished requests, by class of status.", labels)
+        self._aborted = metrics.counter("requests_aborted", "Requests whose answer did not leave whole.")
+        self._seconds = metrics.histogram("request_seconds", "Time to the end of an answer.", _SECONDS, ("route",))
+        self._sent = metrics.counter("sent_bytes", "Bytes of answers' bodies.")
+        self._received = metrics.counter("received_bytes", "Bytes of requests' bodies.")
+
+    def __call__(self, record: AccessRecord) -> None:
+        """
+        Count one finished request.
+        """
+        # A method is whatever the client typed; a label must be one of few.
+        method = record.method if record.method in _METHODS else "other"
+        route = record.route or "none"
+        status = f"{record.status // 100}xx" if record.status else "none"
+        self._requests.labels(method, status, route).inc()
+        self._seconds.labels(route).observe(record.seconds)
+        self._sent.inc(record.sent_bytes)
+        self._received.inc(record.received_bytes)
+        if not record.complete:
+            self._aborted.inc()
