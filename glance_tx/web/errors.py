@@ -93,10 +93,13 @@ class MethodNotAllowed(WebError):
 class UnsupportedMediaType(WebError):
     """
     The body is of a kind that the route does not take.
+
+    :param supported: The kinds it does take.
     """
 
     message = "the media type {self.media_type!r} is not supported here"
     media_type: str
+    supported: tuple[str, ...] = ()
 
 
 @frozen
@@ -107,3 +110,24 @@ class PayloadTooLarge(WebError):
 
     message = "the body is longer than the {self.limit_bytes} bytes allowed"
     limit_bytes: int
+
+
+@frozen
+class DeadlineExceeded(WebError):
+    """
+    A handler took longer than it may.
+    """
+
+    message = "the request could not be answered within {self.seconds} seconds"
+    seconds: float
+
+
+@frozen
+class ListenFailed(WebError):
+    """
+    An address cannot be listened on.
+    """
+
+    message = "cannot listen on {self.address}: {self.reason}"
+    address: str
+    reason: str
