@@ -4,13 +4,17 @@ The three ways a body is handed over: pulled in, pushed out, and out of a file.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
-__all__ = ["IBodyProducer", "IBodyReader", "IFileBody", "IGrowth", "ILane"]
+__all__ = ["IBodyProducer", "IBodyReader", "IBodySource", "IFileBody", "IGrowth", "ILane"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class IBodyReader(Interface):
@@ -34,6 +38,17 @@ class IBodyReader(Interface):
         :return: One piece; shorter than asked only where the body ends; ``b""`` after its end, every time.
         :raises BodyLost: The sender went away or broke its own framing.
         :raises BodyTooLong: The body outgrew the limit it was given.
+        """
+
+
+class IBodySource(IBodyReader):
+    """
+    A body coming in that its consumer may give up on.
+    """
+
+    def cancel() -> None:
+        """
+        Give up on the rest, which closes the connection that it comes by. Harmless after the end.
         """
 
 
@@ -79,7 +94,7 @@ class ILane(Interface):
     Blocking work done in order, off the reactor: one job of a lane runs at a time.
     """
 
-    def run(job: Callable[..., object], *args: object) -> Awaitable[object]:
+    def run(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """
         Queue a job behind those already given to this lane.
 

@@ -21,10 +21,12 @@ class ReaderBody:
 
     :param reader: Where the bytes come from.
     :param length: What they come to; ``None`` where nobody knows.
+    :ivar passed: Bytes taken from the reader by now.
     """
 
     def __init__(self, reader: IBodyReader, length: int | None) -> None:
         self.length: int | str = UNKNOWN_LENGTH if length is None else length
+        self.passed = 0
         self._reader = reader
         self._work: Deferred[None] | None = None
         self._done: Deferred[None] | None = None
@@ -76,13 +78,12 @@ class ReaderBody:
             self._done.errback(reason)
 
     async def _pass_on(self, consumer: IConsumer) -> None:
-        passed = 0
         while data := await self._reader.read(1):
-            passed += len(data)
-            if isinstance(self.length, int) and passed > self.length:
+            self.passed += len(data)
+            if isinstance(self.length, int) and self.passed > self.length:
                 raise BodyTooLong(self.length)
             consumer.write(data)
             if self._paused is not None:
                 await self._paused
-        if isinstance(self.length, int) and passed < self.length:
-            raise BodyTooShort(self.length, passed)
+        if isinstance(self.length, int) and self.passed < self.length:
+            raise BodyTooShort(self.length, self.passed)

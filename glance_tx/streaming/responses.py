@@ -16,10 +16,10 @@ from zope.interface import implementer
 
 from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.errors import BodyLost, BodyTooShort, TransferStalled
-from glance_tx.streaming.interfaces import IBodyReader
+from glance_tx.streaming.interfaces import IBodySource
 
 
-@implementer(IBodyReader)
+@implementer(IBodySource)
 class ResponseReader(Protocol):
     """
     The body of one response, pulled. The server is held back while nobody pulls.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
 
-from glance_tx.streaming.interfaces import IBodyReader
+from glance_tx.streaming.interfaces import IBodySource
 
 __all__ = ["HitTotals", "ICacheIndex", "IUpstream", "ImageFacts", "UpstreamCredentials"]
 
@@ -58,16 +58,17 @@ class IUpstream(Interface):
         :raises UpstreamUnavailable: Nobody can be asked.
         """
 
-    async def open_data(image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IBodyReader:
+    async def open_data(image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IBodySource:
         """
         Begin to read an image's data.
 
-        The reader's ``length`` is what is left from ``offset`` on. Whoever stops before the end calls its
-        ``cancel()``.
+        The body's ``length`` is what is left from ``offset`` on, where the upstream says. Whoever stops before its
+        end cancels it.
 
         :param offset: First byte wanted. Where the upstream's store cannot seek, the bytes before are read and
             thrown away.
         :raises UpstreamRefused: The upstream answered with anything but the data.
+        :raises UpstreamMismatch: It sent another range than it was asked for.
         :raises UpstreamUnavailable: Nobody can be asked.
         """
 
