@@ -65,3 +65,13 @@ class StoreUnavailable(StoreError):
     message = "store {self.store!r} is not available: {self.reason}"
     store: str
     reason: str
+
+
+@frozen
+class UnknownStore(StoreError):
+    """
+    A name that no store of this service has.
+    """
+
+    message = "there is no store called {self.store!r}"
+    store: str
