@@ -1,0 +1,36 @@
+# Two commands: `make demo` shows both daemons at work, `make test` runs every test.
+# DEMO_ONCE=1 make demo   the same demonstration, ending by itself
+# PYTHON=python3.12 make  another interpreter than the newest one found
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done)
+VENV ?= .venv
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	@$(VENV)/bin/python -m glance_tx.commands.demo
+
+test: $(VENV)/.tox-installed
+	@$(VENV)/bin/tox run
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "make: Python 3.11 or newer is needed, and none was found" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is older than Python 3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: $(PYTHON) lacks the venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing into $(VENV)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tox-installed: $(VENV)/bin/python
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'tox>=4.20'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .tox build dist demo-data
