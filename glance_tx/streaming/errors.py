@@ -87,3 +87,24 @@ class RangeNotSatisfiable(StreamingError):
     message = "the range {self.header!r} cannot be served from {self.size} bytes"
     header: str
     size: int
+
+
+@frozen
+class ReceiverLost(StreamingError):
+    """
+    The receiver of a body went away.
+    """
+
+    message = "the receiver went away after {self.sent} bytes: {self.reason}"
+    sent: int
+    reason: str
+
+
+@frozen
+class LaneStopped(StreamingError):
+    """
+    A job came after the threads that would have done it were stopped.
+    """
+
+    message = "the threads are stopped; a job in lane {self.lane!r} was not begun"
+    lane: str

@@ -1,0 +1,228 @@
+"""
+Lanes keep order, share a pool, and survive cancellation and the end of the pool.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from glance_tx.streaming.errors import LaneStopped
+from glance_tx.streaming.interfaces import ILane
+from glance_tx.streaming.lanes import Lane, Lanes
+from tests.doubles.pools import InlinePool, SteppedPool, ThreadClock
+
+
+class LaneTests(SynchronousTestCase):
+    """
+    One `Lane` over a pool whose threads the test drives.
+    """
+
+    def setUp(self) -> None:
+        self.pool = SteppedPool()
+        self.lane = Lane(ThreadClock(), self.pool, "test")
+        self.done: list[str] = []
+
+    def note(self, name: str) -> str:
+        self.done.append(name)
+        return name
+
+    def test_provides_interface(self) -> None:
+        """
+        A lane provides `ILane`.
+        """
+        verifyObject(ILane, self.lane)
+
+    def test_result(self) -> None:
+        """
+        A job's result arrives by the Deferred of its call.
+        """
+        result = self.lane.run(self.note, "a")
+        self.assertNoResult(result)
+        self.pool.step()
+        self.assertEqual(self.successResultOf(result), "a")
+
+    def test_exception(self) -> None:
+        """
+        A job's exception arrives by its Deferred, and the jobs behind it are done all the same.
+        """
+
+        def breaks() -> None:
+            raise OSError(5, "broken disk")
+
+        failing, following = self.lane.run(breaks), self.lane.run(self.note, "next")
+        self.pool.run_all()
+        self.failureResultOf(failing, OSError)
+        self.assertEqual(self.successResultOf(following), "next")
+
+    def test_one_at_a_time_in_order(self) -> None:
+        """
+        The pool gets the next job of a lane only after the one before it has ended.
+        """
+        for name in "abc":
+            self.lane.run(self.note, name)
+        self.assertEqual(self.pool.waiting, 1)
+        self.pool.step()
+        self.assertEqual((self.done, self.pool.waiting), (["a"], 1))
+        self.pool.run_all()
+        self.assertEqual(self.done, ["a", "b", "c"])
+
+    def test_lanes_side_by_side(self) -> None:
+        """
+        Two lanes do not wait for each other.
+        """
+        other = Lane(ThreadClock(), self.pool, "other")
+        self.lane.run(self.note, "a")
+        other.run(self.note, "b")
+        self.assertEqual(self.pool.waiting, 2)
+
+    def test_job_given_from_a_result(self) -> None:
+        """
+        A job queued by the callback of another comes behind those queued before.
+        """
+        self.lane.run(self.note, "a").addCallback(lambda _: self.lane.run(self.note, "c"))
+        self.lane.run(self.note, "b")
+        self.pool.run_all()
+        self.assertEqual(self.done, ["a", "b", "c"])
+
+    def test_cancel_queued(self) -> None:
+        """
+        A job cancelled in the queue is never done; those around it are.
+        """
+        self.lane.run(self.note, "a")
+        dropped = self.lane.run(self.note, "b")
+        self.lane.run(self.note, "c")
+        dropped.cancel()
+        self.failureResultOf(dropped, CancelledError)
+        self.pool.run_all()
+        self.assertEqual(self.done, ["a", "c"])
+
+    def test_cancel_handed_to_pool(self) -> None:
+        """
+        A job cancelled while it waits for a free thread is never done.
+        """
+        dropped = self.lane.run(self.note, "a")
+        self.lane.run(self.note, "b")
+        dropped.cancel()
+        self.failureResultOf(dropped, CancelledError)
+        self.pool.run_all()
+        self.assertEqual(self.done, ["b"])
+
+    def test_cancel_running(self) -> None:
+        """
+        A job cancelled after it began runs on, its outcome is dropped, and the next job waits for its end.
+        """
+        lane = self.lane
+        results: list[Deferred[object]] = []
+
+        def begins() -> None:
+            results[0].cancel()
+            self.done.append("ran to its end")
+            self.assertEqual(self.pool.waiting, 0)
+            raise ValueError("nobody hears of this")
+
+        results.append(lane.run(begins))
+        following = lane.run(self.note, "next")
+        self.pool.step()
+        self.failureResultOf(results[0], CancelledError)
+        self.assertEqual(self.done, ["ran to its end"])
+        self.pool.step()
+        self.assertEqual(self.successResultOf(following), "next")
+
+    def test_pool_stopped_before(self) -> None:
+        """
+        A job given after the pool was stopped fails; it does not wait for ever.
+        """
+        self.pool.stop()
+        self.failureResultOf(self.lane.run(self.note, "a"), LaneStopped)
+
+    def test_pool_stopped_meanwhile(self) -> None:
+        """
+        When the pool is stopped, the job it already has is done and those behind it fail.
+        """
+        running, queued = self.lane.run(self.note, "a"), self.lane.run(self.note, "b")
+        self.pool.stop()
+        self.assertEqual(self.successResultOf(running), "a")
+        self.failureResultOf(queued, LaneStopped)
+        self.assertEqual(self.done, ["a"])
+
+    def test_idle(self) -> None:
+        """
+        A lane says when it has nothing to do.
+        """
+        self.successResultOf(self.lane.idle())
+        self.lane.run(self.note, "a")
+        self.lane.run(self.note, "b")
+        idle, impatient = self.lane.idle(), self.lane.idle()
+        impatient.cancel()
+        self.failureResultOf(impatient, CancelledError)
+        self.pool.step()
+        self.assertNoResult(idle)
+        self.pool.step()
+        self.successResultOf(idle)
+
+    def test_inline_pool(self) -> None:
+        """
+        With a pool that runs jobs at once a lane has the result at once.
+        """
+        lane = Lane(ThreadClock(), InlinePool(), "inline")
+        self.assertEqual(self.successResultOf(lane.run(self.note, "a")), "a")
+
+
+class LanesTests(TestCase):
+    """
+    `Lanes` over real threads.
+    """
+
+    def setUp(self) -> None:
+        self.pool = ThreadPool(0, 2, "test")
+        self.pool.start()
+        self.addCleanup(self.pool.stop)
+        self.lanes = Lanes(reactor, self.pool)
+        self.reactor_thread = threading.get_ident()
+
+    async def test_off_the_reactor(self) -> None:
+        """
+        A job runs in another thread; its result is delivered in the reactor's.
+        """
+        thread = await self.lanes.run(threading.get_ident)
+        self.assertNotEqual(thread, self.reactor_thread)
+        self.assertEqual(threading.get_ident(), self.reactor_thread)
+
+    async def test_bounded(self) -> None:
+        """
+        However many lanes have work, no more jobs run at once than the pool has threads.
+        """
+        lock, running, seen = threading.Lock(), [0], [0]
+        both = threading.Barrier(2, timeout=30)
+
+        def job(meet: Callable[[], object]) -> None:
+            with lock:
+                running[0] += 1
+                seen[0] = max(seen[0], running[0])
+            meet()
+            with lock:
+                running[0] -= 1
+
+        # The first two meet, which shows that lanes do run side by side.
+        jobs = [self.lanes.run(job, both.wait), self.lanes.run(job, both.wait)]
+        jobs += [self.lanes.run(job, lambda: None) for _ in range(20)]
+        for waiting in jobs:
+            await waiting
+        self.assertEqual(seen[0], 2)
+
+    async def test_drain(self) -> None:
+        """
+        Draining waits for running and queued jobs of every lane, those begun meanwhile included.
+        """
+        done: list[str] = []
+        lane = self.lanes.lane("a")
+        lane.run(done.append, "first").addCallback(lambda _: self.lanes.run(done.append, "second"))
+        await self.lanes.drain()
+        self.assertEqual(done, ["first", "second"])
