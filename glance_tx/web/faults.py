@@ -57,9 +57,10 @@ class Fault:
 
 UNEXPECTED: Final = Fault(500, explanation="The server met an unexpected condition and could not answer the request.")
 
-Rule = int | Callable[[Any], Fault]
+Rule = int | Callable[[Any], Fault | Response]
 """
-What becomes of an exception: a status code, with the exception's own text, or a function of the exception.
+What becomes of an exception: a status code, with the exception's own text as explanation, or a function of the
+exception. A function may give a whole response, such as one that another server made.
 """
 
 
@@ -120,16 +121,18 @@ class FaultTable:
         """
         return next((self._rules[base] for base in kind.__mro__ if base in self._rules), None)
 
-    def fault_of(self, exc: BaseException) -> Fault | None:
+    def answer(self, exc: BaseException, accept: str | None) -> Response | None:
         """
-        Find the error answer for an exception.
+        Make the answer for an exception.
 
+        :param accept: The request's Accept header, as `render` has it.
         :return: ``None`` for an exception that nobody foresaw; its text must not reach a client.
         """
         rule = self.rule_of(type(exc))
         if rule is None:
             return None
-        return Fault(rule, explanation=str(exc)) if isinstance(rule, int) else rule(exc)
+        outcome = Fault(rule, explanation=str(exc)) if isinstance(rule, int) else rule(exc)
+        return render(accept, outcome) if isinstance(outcome, Fault) else outcome
 
 
 def render(accept: str | None, fault: Fault) -> Response:

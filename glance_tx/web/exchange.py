@@ -1,0 +1,251 @@
+"""
+One request and its answer, from the head of the one to the last byte of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from glance_tx.errors import FactualError
+from glance_tx.streaming.errors import ReceiverLost
+from glance_tx.streaming.interfaces import IBodyProducer, IFileBody
+from glance_tx.telemetry.access import AccessRecord, AccessSink
+from glance_tx.web.bodies import send_body
+from glance_tx.web.faults import UNEXPECTED, FaultTable, render
+from glance_tx.web.request import Request
+from glance_tx.web.response import Response
+
+__all__ = ["Exchange", "Respond"]
+
+_NO_CONTENT: Final = 204
+_NOT_MODIFIED: Final = 304
+
+
+class Exchange:
+    """
+    Gets an answer for one request, sends it, and notes how it went.
+
+    :param request: Its head is in.
+    :param faults: What becomes of exceptions.
+    :param note: Told once, at the end, whatever the end is.
+    :param stall_seconds: A client that accepts no byte for that long is dropped.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, request: Request, clock: IReactorTime, faults: FaultTable, note: AccessSink, stall_seconds: float
+    ) -> None:
+        self.request = request
+        self.route: str | None = None
+        """Label of the route that answers, once it is known."""
+        self._clock = clock
+        self._faults = faults
+        self._note = note
+        self._stall_seconds = stall_seconds
+        self._began = clock.seconds()
+        # The handler may rewrite these; the record has them as they were sent.
+        self._method = request.method.decode("latin-1")
+        self._target = request.uri.decode("latin-1")
+        self._client_left = False
+
+    def start(self, respond: Respond) -> None:
+        """
+        Let it run. It ends by itself, at the latest when the connection does.
+
+        :param respond: Makes the answer. Cancelled when the client leaves.
+        """
+        over = self.request.notifyFinish()
+        work = Deferred.fromCoroutine(self._run(respond))
+        # Errback: the connection is lost. Callback: the answer is out, and there is nothing to do.
+        over.addErrback(lambda _: self._lost(work))
+        work.addErrback(self._broken)
+
+    def _lost(self, work: Deferred[None]) -> None:
+        self._client_left = True
+        work.cancel()
+
+    def _broken(self, reason: Failure) -> None:
+        # Only a defect in this module, or in a rule of the fault table, comes here.
+        self.log.failure("the answer to {request_id} broke off", reason, request_id=self.request.request_id)
+        self._abort()
+
+    async def _run(self, respond: Respond) -> None:
+        complete = False
+        try:
+            response = await self._answer(respond)
+            if response is not None:
+                complete = await self._deliver(response)
+        finally:
+            self._note(self._record(complete))
+
+    async def _answer(self, respond: Respond) -> Response | None:
+        """
+        Get the answer, whatever happens.
+
+        :return: ``None`` where there is nobody left to send it to.
+        """
+        try:
+            return await respond(self)
+        except Exception as exc:
+            return self._refusal(exc)
+
+    def _refusal(self, exc: Exception) -> Response | None:
+        accept = self._accept()
+        if self._client_left and isinstance(exc, CancelledError):
+            return None
+        response = self._faults.answer(exc, accept)
+        if response is None:
+            self.log.failure(
+                "unexpected error in {method} {path} ({request_id})",
+                method=self._method,
+                path=self._target.partition("?")[0],
+                request_id=self.request.request_id,
+            )
+            response = render(accept, UNEXPECTED)
+        elif response.status >= UNEXPECTED.status and not self._client_left:
+            self.log.warn(
+                "{request_id} is answered {status}: {reason}",
+                request_id=self.request.request_id,
+                status=response.status,
+                reason=str(exc),
+            )
+        return response
+
+    def _accept(self) -> str | None:
+        lines = self.request.requestHeaders.getRawHeaders(b"Accept")
+        return None if lines is None else b",".join(lines).decode("latin-1")
+
+    async def _deliver(self, response: Response) -> bool:
+        """
+        Send the answer.
+
+        :return: Whether its last byte was handed to the connection.
+        """
+        complete = False
+        try:
+            if self._client_left:
+                _let_go(response)
+            else:
+                await self._send(response)
+                complete = not self._client_left
+                if complete:
+                    self.request.finish()
+        except Exception as exc:
+            self._report_break(exc)
+            self._abort()
+        finally:
+            if response.on_end is not None:
+                response.on_end(complete)
+        return complete
+
+    def _report_break(self, exc: Exception) -> None:
+        # A client that leaves is no news; the access record tells.
+        if isinstance(exc, ReceiverLost) or (self._client_left and isinstance(exc, CancelledError)):
+            return
+        text = "the answer to {request_id} broke off after {sent} bytes: {reason}"
+        facts = {
+            "request_id": self.request.request_id,
+            "sent": self.request.sentLength,
+            "reason": str(exc) or type(exc).__name__,
+        }
+        if isinstance(exc, FactualError):
+            self.log.warn(text, **facts)
+        else:
+            self.log.failure(text, **facts)
+
+    async def _send(self, response: Response) -> None:
+        request, body = self.request, response.body
+        bodiless = request.method == b"HEAD" or response.status in (_NO_CONTENT, _NOT_MODIFIED)
+        self._set_head(response, _content_length(response, bodiless=bodiless))
+        if bodiless:
+            _let_go(response)
+            request.write(b"")
+        elif body is None or isinstance(body, bytes):
+            request.write(body or b"")
+        else:
+            await send_body(request, body, stall_seconds=self._stall_seconds)
+
+    def _set_head(self, response: Response, content_length: int | None) -> None:
+        request = self.request
+        request.setResponseCode(response.status)
+        lines: dict[str, list[bytes]] = {}
+        for name, value in response.headers:
+            lines.setdefault(name.lower(), []).append(_encoded(value))
+        for name, values in lines.items():
+            request.responseHeaders.setRawHeaders(name.encode("ascii"), values)
+        request.responseHeaders.setRawHeaders(b"X-OpenStack-Request-ID", [request.request_id.encode("ascii")])
+        request.responseHeaders.removeHeader(b"Transfer-Encoding")
+        if content_length is None:
+            request.responseHeaders.removeHeader(b"Content-Length")
+        else:
+            request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % content_length])
+
+    def _abort(self) -> None:
+        # Not a tidy close: the client must see that the body is not whole.
+        if self.request.channel is not None and not self.request.finished:
+            self.request.channel.transport.abortConnection()
+
+    def _record(self, complete: bool) -> AccessRecord:
+        request = self.request
+        client = request.getClientAddress()
+        return AccessRecord(
+            method=self._method,
+            path=self._target,
+            status=request.code if request.startedWriting else 0,
+            sent_bytes=request.sentLength,
+            received_bytes=request.body.received,
+            seconds=self._clock.seconds() - self._began,
+            request_id=request.request_id,
+            complete=complete,
+            route=self.route,
+            client=getattr(client, "host", None),
+            project_id=request.notes.project_id,
+            cache_state=request.notes.cache_state,
+        )
+
+
+Respond = Callable[[Exchange], Awaitable[Response]]
+"""Makes the answer of an exchange, and names its route in passing."""
+
+
+def _content_length(response: Response, *, bodiless: bool) -> int | None:
+    """
+    Find the Content-Length of an answer.
+
+    :param bodiless: Whether no body follows its head.
+    :return: ``None`` for an answer that has none (RFC 9110 section 8.6).
+    """
+    if response.status == _NO_CONTENT:
+        return None
+    body = response.body
+    if bodiless and response.announced_length is not None:
+        return response.announced_length
+    if body is None:
+        # An answer to HEAD without a length says nothing; a 0 would say that GET brings nothing.
+        return None if bodiless else 0
+    if isinstance(body, bytes):
+        return len(body)
+    # A producer that cannot tell has the string UNKNOWN_LENGTH here.
+    return body.length if isinstance(body.length, int) else None
+
+
+def _let_go(response: Response) -> None:
+    body = response.body
+    if IFileBody.providedBy(body):
+        body.close()
+    elif IBodyProducer.providedBy(body):
+        body.stopProducing()
+
+
+def _encoded(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8")

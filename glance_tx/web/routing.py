@@ -1,0 +1,155 @@
+"""
+Which handler answers which method on which path.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+from werkzeug import exceptions as werkzeug_exceptions
+
+from glance_tx.web.errors import BadRequest, MethodNotAllowed, RouteNotFound
+from glance_tx.web.response import Response
+
+__all__ = ["BodyRule", "Handler", "Route", "Router", "decode_path", "origin_form"]
+
+Handler = Callable[..., Awaitable[Response]]
+"""Answers a request: takes it, and what the path's converters found as keyword arguments."""
+
+_ABSOLUTE_FORM: Final = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+_NEVER_IN_A_TARGET: Final = re.compile(rb"[\x00-\x20#\x7f]")
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# Stands for any method that no route can have: methods are case-sensitive, and the matcher below is not.
+_NO_METHOD: Final = "-"
+
+
+class BodyRule(enum.Enum):
+    """
+    What a route does with a request body.
+    """
+
+    NONE = "none"
+    """It takes none: a request with one is refused."""
+
+    JSON = "json"
+    """It reads a short document (`glance_tx.web.jsonbody.read_json`)."""
+
+    STREAM = "stream"
+    """It pulls the body at its own pace, and may take as long as the body does."""
+
+
+@frozen
+class Route:
+    """
+    One method on one path.
+
+    :param label: Names the route in logs and metrics.
+    :param deadline_seconds: Time for the handler to come up with a response; ``None`` means as long as it takes.
+    """
+
+    label: str
+    body: BodyRule
+    deadline_seconds: float | None
+
+
+class Router:
+    """
+    The routes of an application.
+
+    Klein's route table, asked strictly: no redirects, no HEAD that nobody wrote, no second spelling of a path.
+    """
+
+    def __init__(self) -> None:
+        self._klein = Klein()
+        self._klein.url_map.merge_slashes = False
+        self._klein.url_map.redirect_defaults = False
+        self._matcher = self._klein.url_map.bind("")
+        self._routes: dict[str, Route] = {}
+
+    def add(self, method: str, path: str, handler: Handler, body: BodyRule, deadline_seconds: float | None) -> None:
+        """
+        Add a route.
+
+        :param method: In upper case. Adding GET does not add HEAD.
+        :param path: With converters as Klein and Werkzeug have them: ``/v2/images/<image_id>``.
+        :raises ValueError: There is one already.
+        """
+        label = f"{method} {path}"
+        if label in self._routes:
+            raise ValueError(f"there is a route for {label} already")
+        self._klein.route(path, methods=[method], endpoint=label)(cast(Any, handler))
+        for rule in self._klein.url_map.iter_rules(label):
+            rule.methods = {method}  # Werkzeug added HEAD to GET
+        self._routes[label] = Route(label, body, deadline_seconds)
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, Any]]:
+        """
+        Find the route for a request.
+
+        :param path: Decoded.
+        :return: The route, and the arguments that its path holds.
+        :raises RouteNotFound: No route has that path.
+        :raises MethodNotAllowed: None of those that have it has that method.
+        """
+        if path.startswith("//"):  # the matcher would take it for a single one
+            raise RouteNotFound(path)
+        try:
+            rule, arguments = self._matcher.match(path, method if method.isupper() else _NO_METHOD, return_rule=True)
+        except werkzeug_exceptions.MethodNotAllowed as exc:
+            raise MethodNotAllowed(method, tuple(sorted(exc.valid_methods or ()))) from exc
+        # A ValueError comes out of a converter: a number of thousands of digits, say.
+        except (werkzeug_exceptions.HTTPException, ValueError) as exc:
+            raise RouteNotFound(path) from exc
+        return self._routes[rule.endpoint], arguments
+
+    def run(self, route: Route, request: IRequest, arguments: Mapping[str, Any]) -> Deferred[Response]:
+        """
+        Run the handler of a route that was found.
+        """
+        # Klein makes a Deferred of every coroutine, which is what its annotations cannot say.
+        return cast("Deferred[Response]", self._klein.execute_endpoint(route.label, request, **arguments))
+
+
+def origin_form(target: bytes) -> bytes:
+    """
+    Reduce a request target to path and query (RFC 9112 section 3.2).
+
+    :param target: As the request line has it.
+    :raises BadRequest: It has characters that none may have.
+    :raises RouteNotFound: It names no path (the ``*`` of OPTIONS, the authority of CONNECT).
+    """
+    if _NEVER_IN_A_TARGET.search(target):
+        raise BadRequest("the request target has characters that it must not have")
+    if not target.startswith(b"/"):
+        authority = _ABSOLUTE_FORM.match(target)
+        if authority is None:
+            raise RouteNotFound(target.decode("latin-1"))
+        target = target[authority.end() :]
+        if not target.startswith(b"/"):
+            target = b"/" + target
+    return target
+
+
+def decode_path(path: bytes) -> str:
+    """
+    Undo a path's percent-encoding.
+
+    :raises BadRequest: It is broken, or what comes out is not UTF-8, or has a NUL.
+    """
+    if _BROKEN_ESCAPE.search(path):
+        raise BadRequest("the path has a broken percent-encoding")
+    try:
+        decoded = unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise BadRequest("the path is not UTF-8") from exc
+    if "\0" in decoded:
+        raise BadRequest("the path has a NUL character")
+    return decoded

@@ -1,0 +1,135 @@
+"""
+Routes are found by exact path and method.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from glance_tx.web.errors import BadRequest, MethodNotAllowed, RouteNotFound
+from glance_tx.web.response import Response
+from glance_tx.web.routing import BodyRule, Router, decode_path, origin_form
+
+
+async def handler(request: object, **arguments: object) -> Response:
+    return Response(200)
+
+
+def router(*routes: str) -> Router:
+    made = Router()
+    for route in routes:
+        method, path = route.split()
+        made.add(method, path, handler, BodyRule.NONE, None)
+    return made
+
+
+class RouterTests(SynchronousTestCase):
+    """
+    `Router` finds a route or says why there is none.
+    """
+
+    def test_found(self) -> None:
+        """
+        A path's converters make the handler's arguments, and a literal path goes before them.
+        """
+        routes = router("GET /images", "GET /images/<image_id>", "GET /images/<image_id>/file", "PUT /n/<int:number>")
+        for method, path, label, arguments in [
+            ("GET", "/images", "GET /images", {}),
+            ("GET", "/images/abc", "GET /images/<image_id>", {"image_id": "abc"}),
+            ("GET", "/images/größe", "GET /images/<image_id>", {"image_id": "größe"}),
+            ("GET", "/images/abc\n", "GET /images/<image_id>", {"image_id": "abc\n"}),
+            ("GET", "/images/abc/file", "GET /images/<image_id>/file", {"image_id": "abc"}),
+            ("PUT", "/n/7", "PUT /n/<int:number>", {"number": 7}),
+        ]:
+            route, found = routes.find(method, path)
+            self.assertEqual((route.label, found), (label, arguments))
+
+    def test_not_found(self) -> None:
+        """
+        Any other spelling of a path is another path, and never a redirect.
+        """
+        routes = router("GET /images", "GET /images/<image_id>", "GET /slash/", "GET /n/<int:number>")
+        for path in [
+            "",
+            "/",
+            "/images/",
+            "//images",
+            "/images//abc",
+            "/Images",
+            "/images/abc/",
+            "/slash",
+            "/n/x",
+            "/n/" + "9" * 5000,
+            "/images" * 3000,
+            "/" * 16_000,
+        ]:
+            self.assertRaises(RouteNotFound, routes.find, "GET", path)
+
+    def test_method_not_allowed(self) -> None:
+        """
+        A known path names the methods that it has; HEAD, OPTIONS and other spellings are not among them.
+        """
+        routes = router("GET /images", "POST /images", "GET /images/<image_id>", "PATCH /images/<name>")
+        for method in ["HEAD", "OPTIONS", "PUT", "get", "Get", "BREW", "", "-", "123", "MKCOL"]:
+            exc = self.assertRaises(MethodNotAllowed, routes.find, method, "/images")
+            self.assertEqual(exc.allowed, ("GET", "POST"))
+        exc = self.assertRaises(MethodNotAllowed, routes.find, "DELETE", "/images/abc")
+        self.assertEqual(exc.allowed, ("GET", "PATCH"))
+
+    def test_head(self) -> None:
+        """
+        HEAD is a route of its own.
+        """
+        routes = router("GET /file", "HEAD /file")
+        self.assertEqual(routes.find("HEAD", "/file")[0].label, "HEAD /file")
+        self.assertEqual(routes.find("GET", "/file")[0].label, "GET /file")
+
+    def test_taken(self) -> None:
+        """
+        A second handler for the same method and path is refused.
+        """
+        self.assertRaises(ValueError, router, "GET /images", "GET /images")
+
+
+class TargetTests(SynchronousTestCase):
+    """
+    Request targets are reduced to a path, or refused.
+    """
+
+    def test_origin_form(self) -> None:
+        """
+        An absolute target loses its scheme and authority, and nothing else changes.
+        """
+        for target, reduced in [
+            (b"/v2/images?limit=1", b"/v2/images?limit=1"),
+            (b"//host/x", b"//host/x"),
+            (b"/http://elsewhere/", b"/http://elsewhere/"),
+            (b"http://host:9292/v2/images?a=b", b"/v2/images?a=b"),
+            (b"HTTPS://host", b"/"),
+            (b"http://host?a=b", b"/?a=b"),
+            (b"/%zz/\xff", b"/%zz/\xff"),
+        ]:
+            self.assertEqual(origin_form(target), reduced)
+
+    def test_no_path(self) -> None:
+        """
+        A target without a path leads nowhere.
+        """
+        for target in [b"*", b"host:443", b"ftp://host/x", b"v2/images", b""]:
+            self.assertRaises(RouteNotFound, origin_form, target)
+
+    def test_forbidden_characters(self) -> None:
+        """
+        Control characters and fragments are refused: a server behind us might read them in its own way.
+        """
+        for target in [b"/a\x00b", b"/a\rb", b"/a\x7f", b"/a b", b"/a#b", b"/?\x1f"]:
+            self.assertRaises(BadRequest, origin_form, target)
+
+    def test_decode(self) -> None:
+        """
+        A path is percent-decoded UTF-8.
+        """
+        self.assertEqual(decode_path(b"/a%2Fb/%C3%B6/%25zz"), "/a/b/ö/%zz")
+        self.assertEqual(decode_path("/ö".encode()), "/ö")
+        for path in [b"/%zz", b"/%", b"/%4", b"/%ff", b"/\xff", b"/%ed%a0%80", b"/%00", b"/%c0%80"]:
+            self.assertRaises(BadRequest, decode_path, path)
