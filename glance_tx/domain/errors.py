@@ -144,11 +144,20 @@ class QuotaExceeded(DomainError):
 class SizeMismatch(DomainError):
     """
     The data is not as long as its sender said.
+
+    :param received: How long it is; ``None`` for data that went on past what was declared, and was not read.
     """
 
-    message = "the data has {self.received} bytes where {self.declared} were declared"
+    message = "the data is not {self.declared} bytes long, as declared, but {self.found}"
     declared: int
-    received: int
+    received: int | None
+
+    @property
+    def found(self) -> str:
+        """
+        What came instead, in words.
+        """
+        return "longer" if self.received is None else f"{self.received}"
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-__all__ = ["TRANSITIONS", "Image", "ImageStatus", "Location", "Visibility"]
+__all__ = ["TRANSITIONS", "Image", "ImageStatus", "Location", "Visibility", "may_become"]
 
 
 class ImageStatus(StrEnum):
@@ -57,6 +57,13 @@ TRANSITIONS: Final[Mapping[ImageStatus, frozenset[ImageStatus]]] = {
 """Where an image may go from each status (contract section 2.8)."""
 
 
+def may_become(status: ImageStatus, to: ImageStatus) -> bool:
+    """
+    Tell whether an image may go from one status to another in one step.
+    """
+    return to in TRANSITIONS[status]
+
+
 @frozen
 class Location:
     """
@@ -100,3 +107,17 @@ class Image:
     tags: frozenset[str] = frozenset()
     properties: Mapping[str, str | None] = field(factory=dict)
     locations: tuple[Location, ...] = ()
+
+    @property
+    def formats_set(self) -> bool:
+        """
+        Whether both formats are known, without which an image takes no data.
+        """
+        return self.disk_format is not None and self.container_format is not None
+
+    @property
+    def has_data(self) -> bool:
+        """
+        Whether the status says that there are data to read.
+        """
+        return self.status in {ImageStatus.ACTIVE, ImageStatus.DEACTIVATED}

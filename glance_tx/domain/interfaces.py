@@ -42,8 +42,8 @@ class ImageQuery:
     """
     One page of the image list (contract section 2.7).
 
-    :param viewer: Which images count at all, by the table under 2.7. Membership of shared images counts from
-        the day there are members.
+    :param viewer: Which images count at all, by the table under 2.7; the catalog fills it in from the caller.
+        Membership of shared images counts from the day there are members.
     :param filters: Base attribute to the value it must equal.
     :param properties: Custom property to the value it must equal.
     :param tags: All of these must be there.
@@ -53,7 +53,7 @@ class ImageQuery:
     :param marker: Id of the last image of the page before.
     """
 
-    viewer: Viewer
+    viewer: Viewer = Viewer(project_id=None, is_admin=False)
     filters: Mapping[str, object] = field(factory=dict)
     properties: Mapping[str, str] = field(factory=dict)
     tags: frozenset[str] = frozenset()

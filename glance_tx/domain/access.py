@@ -1,0 +1,163 @@
+"""
+Who may do what to an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from glance_tx.domain.errors import Forbidden, ImageNotFound
+from glance_tx.domain.images import Image, Visibility
+from glance_tx.domain.interfaces import IImageRepository, Viewer
+from glance_tx.domain.values import is_image_id
+from glance_tx.identity.caller import Caller
+from glance_tx.policy.interfaces import IPolicy
+
+__all__ = ["Access", "visible_image"]
+
+_VISIBILITY_RULES: Final[Mapping[Visibility, str]] = {
+    Visibility.PUBLIC: "publicize_image",
+    Visibility.COMMUNITY: "communitize_image",
+}
+# Never taken from custom properties: a client may name one like these.
+_FACTS: Final = frozenset({"id", "member_id", "owner", "project_id", "visibility"})
+
+
+class Access:
+    """
+    Puts visibility and policy together (contract sections 4.1, 5.3 and 5.4).
+
+    Where an image has members, whoever knows them says so by ``is_member``: the caller's project is one, whatever
+    its member status.
+
+    :param policy: The rules.
+    """
+
+    def __init__(self, policy: IPolicy) -> None:
+        self._policy = policy
+
+    def is_admin(self, caller: Caller) -> bool:
+        """
+        Tell whether the caller sees the images of all projects.
+        """
+        return self._policy.allows("context_is_admin", caller, {})
+
+    def viewer(self, caller: Caller) -> Viewer:
+        """
+        Say which images a query of this caller may cover.
+        """
+        return Viewer(caller.project_id, self.is_admin(caller))
+
+    def visible(self, image: Image, caller: Caller, *, is_member: bool = False) -> bool:
+        """
+        Tell whether the caller may know of an image.
+        """
+        return self._shown(image, caller, is_member=is_member) and self._policy.allows(
+            "get_image", caller, self.target(image, caller, is_member=is_member)
+        )
+
+    def require_visible(self, image: Image, caller: Caller, *, is_member: bool = False) -> None:
+        """
+        Hide an image from whoever may not know of it.
+
+        :raises ImageNotFound: The caller may not.
+        """
+        if not self.visible(image, caller, is_member=is_member):
+            raise ImageNotFound(image.id)
+
+    def require(self, rule: str, caller: Caller, image: Image, *, is_member: bool = False) -> None:
+        """
+        Insist on a rule about an image.
+
+        :raises ImageNotFound: The caller may not even know of the image.
+        :raises Forbidden: The rule fails.
+        """
+        self.require_visible(image, caller, is_member=is_member)
+        self._insist(rule, caller, self.target(image, caller, is_member=is_member))
+
+    def require_global(self, rule: str, caller: Caller, facts: Mapping[str, object] | None = None) -> None:
+        """
+        Insist on a rule that is about no image yet, or about all of the caller's own.
+
+        :param facts: What else the rule may look at.
+        :raises Forbidden: The rule fails.
+        """
+        target = {"project_id": caller.project_id, **(facts or {})}
+        self._insist(rule, caller, _without_none(target))
+
+    def require_new(self, caller: Caller, image: Image) -> None:
+        """
+        Insist on everything that it takes to create an image.
+
+        :raises Forbidden: The caller may not create it, not for that owner, or not with that visibility.
+        """
+        facts = {"owner": image.owner, "visibility": image.visibility.value}
+        self.require_global("add_image", caller, facts)
+        self.require_owner(image.owner, caller)
+        self.require_visibility(image.visibility, caller, image)
+
+    def require_owner(self, owner: str | None, caller: Caller) -> None:
+        """
+        Leave it to administrators to give images away.
+
+        :raises Forbidden: The owner is not the caller's project, and the caller no administrator.
+        """
+        if (owner is None or owner != caller.project_id) and not self.is_admin(caller):
+            raise Forbidden("only an administrator may set another owner")
+
+    def require_visibility(self, visibility: Visibility, caller: Caller, image: Image) -> None:
+        """
+        Insist on the rule for giving an image a visibility.
+
+        :raises Forbidden: The rule fails.
+        """
+        rule = _VISIBILITY_RULES.get(visibility)
+        if rule is not None:
+            self._insist(rule, caller, self.target(image, caller))
+
+    def target(self, image: Image, caller: Caller, *, is_member: bool = False) -> Mapping[str, object]:
+        """
+        Say what rules may know of an image.
+
+        What is unknown is left out: in the language of rules ``None`` equals ``None``, and a caller without a
+        project would own every image without an owner.
+        """
+        facts = {
+            "id": image.id,
+            "project_id": image.owner,
+            "owner": image.owner,
+            "visibility": image.visibility.value,
+            "member_id": caller.project_id if is_member else None,
+        }
+        custom = {name: value for name, value in image.properties.items() if name not in _FACTS}
+        return custom | _without_none(facts)
+
+    def _shown(self, image: Image, caller: Caller, *, is_member: bool) -> bool:
+        if image.owner is None or image.visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}:
+            return True
+        if image.owner == caller.project_id or (is_member and image.visibility is Visibility.SHARED):
+            return True
+        return self.is_admin(caller)
+
+    def _insist(self, rule: str, caller: Caller, target: Mapping[str, object]) -> None:
+        if not self._policy.allows(rule, caller, target):
+            raise Forbidden(f"policy does not allow {rule}")
+
+
+def _without_none(facts: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+async def visible_image(repository: IImageRepository, access: Access, caller: Caller, image_id: str) -> Image:
+    """
+    Fetch an image for a caller.
+
+    :param image_id: As it came; anything but a UUID names no image.
+    :raises ImageNotFound: There is no such image, or the caller may not know of it.
+    """
+    if not is_image_id(image_id):
+        raise ImageNotFound(image_id)
+    image = await repository.get(image_id)
+    access.require_visible(image, caller)
+    return image

@@ -1,0 +1,229 @@
+"""
+Images as records: create, show, list, change and delete them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import uuid4
+
+from attrs import evolve, field, frozen
+
+from glance_tx.domain.access import Access, visible_image
+from glance_tx.domain.changes import Changes, Operation
+from glance_tx.domain.errors import Forbidden, InvalidQuery, StatusConflict
+from glance_tx.domain.images import Image, Visibility
+from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
+from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.values import ImageRules, Values, flaw_of_text
+from glance_tx.identity.caller import Caller
+
+__all__ = ["FILTERS", "SORT_KEYS", "Catalog", "CatalogSettings", "Page"]
+
+T = TypeVar("T")
+
+FILTERS: Final = frozenset(
+    {
+        "checksum",
+        "container_format",
+        "disk_format",
+        "id",
+        "min_disk",
+        "min_ram",
+        "name",
+        "os_hash_value",
+        "owner",
+        "protected",
+        "size",
+        "status",
+    }
+)
+"""Base attributes that a list can be narrowed by, each to one value (contract section 2.7)."""
+
+SORT_KEYS: Final = frozenset(
+    {"name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at"}
+)
+"""Attributes that a list can be sorted by."""
+
+# Each try begins with the image as somebody else just left it, so even a second one is rare.
+_FURTHER_TRIES: Final = 3
+
+
+@frozen
+class CatalogSettings:
+    """
+    What an operator decides about the catalog.
+
+    :param rules: What images may be like.
+    :param page_limit_max: Longest page of a list; more is silently cut to it.
+    """
+
+    rules: ImageRules = field(factory=ImageRules)
+    page_limit_max: int = 1000
+
+
+@frozen
+class Page:
+    """
+    One page of a list.
+
+    :param images: Those that the caller may know of.
+    :param next_marker: Where the next page begins; ``None`` where there is none. It is that of the last image read,
+        shown or not: a page that policy emptied does not end the list.
+    """
+
+    images: Sequence[Image]
+    next_marker: str | None
+
+
+class Catalog:
+    """
+    What callers may do to the records of images.
+
+    :param reclaimer: Removes the data of deleted images.
+    :param now: Tells the time, in UTC.
+    :param new_id: Draws ids for images created without one.
+    """
+
+    def __init__(
+        self,
+        repository: IImageRepository,
+        access: Access,
+        reclaimer: Reclaimer,
+        now: Callable[[], datetime],
+        settings: CatalogSettings,
+        *,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self._repository = repository
+        self._access = access
+        self._reclaimer = reclaimer
+        self._now = now
+        self._page_limit_max = settings.page_limit_max
+        self._new_id = new_id
+        self._changes = Changes(Values(settings.rules))
+
+    async def create(self, caller: Caller, values: Mapping[str, object]) -> Image:
+        """
+        Create an image, queued and without data (contract section 2.4).
+
+        :param values: Attributes and properties, names and values as they came in JSON.
+        :raises InvalidImage: A value cannot be.
+        :raises Forbidden: A name is not the caller's to set, or policy is against it.
+        :raises QuotaExceeded: Too many properties or tags.
+        :raises ImageExists: The id is or was in use.
+        """
+        now = self._now()
+        blank = Image(id=self._new_id(), created_at=now, updated_at=now, owner=caller.project_id)
+        image = self._changes.new_image(values, blank)
+        self._access.require_new(caller, image)
+        await self._repository.add(image)
+        return image
+
+    async def show(self, caller: Caller, image_id: str) -> Image:
+        """
+        Fetch an image.
+
+        :raises ImageNotFound: There is none, or the caller may not know of it.
+        """
+        return await visible_image(self._repository, self._access, caller, image_id)
+
+    async def list(self, caller: Caller, query: ImageQuery) -> Page:
+        """
+        Fetch one page of the images that a caller may know of (contract section 2.7).
+
+        :param query: What to list; its viewer is filled in here, its limit cut to the longest page.
+        :raises Forbidden: Policy is against listing.
+        :raises InvalidQuery: A filter, sort key, limit or marker cannot be.
+        """
+        self._access.require_global("get_images", caller)
+        _check_query(query)
+        limit = min(query.limit, self._page_limit_max)
+        if limit == 0:
+            return Page((), None)
+        rows = await self._repository.list(evolve(query, viewer=self._access.viewer(caller), limit=limit))
+        images = [image for image in rows if self._access.visible(image, caller)]
+        return Page(images, rows[-1].id if len(rows) == limit else None)
+
+    async def change(
+        self, caller: Caller, image_id: str, operations: Sequence[Operation], *, strict_add: bool = False
+    ) -> Image:
+        """
+        Apply operations in order, all or nothing (contract section 2.5).
+
+        :param strict_add: Adding may not overwrite, as in the older of the two media types.
+        :return: The image as it is now.
+        :raises ImageNotFound: There is none, or the caller may not know of it.
+        :raises Forbidden: An attribute is not the caller's to set, or not in this status.
+        :raises InvalidImage: A path or a value cannot be.
+        :raises PropertyConflict: A property is absent, or present, that should not be.
+        :raises QuotaExceeded: Too many properties or tags would be there.
+        :raises StatusConflict: The image's status changed again and again meanwhile.
+        """
+        return await _despite_conflicts(lambda: self._change_once(caller, image_id, operations, strict_add))
+
+    async def delete(self, caller: Caller, image_id: str) -> None:
+        """
+        Delete an image in whatever status, and then its data (contract section 2.9).
+
+        Once the record is gone the image is deleted. Data that cannot be removed now stay on record as an ended
+        lease, for recovery to remove.
+
+        :raises ImageNotFound: There is none, or the caller may not know of it.
+        :raises Forbidden: It is protected, or policy is against it.
+        :raises StatusConflict: The image's status changed again and again meanwhile.
+        """
+        leases = await _despite_conflicts(lambda: self._delete_once(caller, image_id))
+        for lease in leases:
+            await self._reclaimer.try_reclaim(lease)
+
+    async def _change_once(
+        self, caller: Caller, image_id: str, operations: Sequence[Operation], strict_add: bool
+    ) -> Image:
+        image = await self.show(caller, image_id)
+        self._access.require("modify_image", caller, image)
+
+        def permit(name: str, value: object) -> None:
+            if name == "owner" and not self._access.is_admin(caller):
+                raise Forbidden("only an administrator may set another owner")
+            if isinstance(value, Visibility):
+                self._access.require_visibility(value, caller, image)
+
+        changed = self._changes.apply(image, operations, permit, strict_add=strict_add)
+        return image if changed == image else await self._repository.save(changed, was=image)
+
+    async def _delete_once(self, caller: Caller, image_id: str) -> Sequence[Lease]:
+        image = await self.show(caller, image_id)
+        self._access.require("delete_image", caller, image)
+        if image.protected:
+            raise Forbidden(f"image {image.id} is protected")
+        return await self._repository.delete(image.id, from_status=image.status)
+
+
+async def _despite_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
+    """
+    Begin again, with the image as it is then, where its status changed under an attempt.
+    """
+    for _ in range(_FURTHER_TRIES):
+        with suppress(StatusConflict):
+            return await attempt()
+    return await attempt()
+
+
+def _check_query(query: ImageQuery) -> None:
+    if query.limit < 0:
+        raise InvalidQuery("the limit must not be negative")
+    for name in query.filters:
+        if name not in FILTERS:
+            raise InvalidQuery(f"a list cannot be filtered by {name!r}")
+    for name, _ in query.sort:
+        if name not in SORT_KEYS:
+            raise InvalidQuery(f"a list cannot be sorted by {name!r}")
+    texts = [*query.filters.values(), *query.properties, *query.properties.values(), *query.tags, query.marker]
+    for text in texts:
+        flaw = flaw_of_text(text) if isinstance(text, str) else None
+        if flaw is not None:
+            raise InvalidQuery(f"the value {text!r} {flaw}")

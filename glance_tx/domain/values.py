@@ -1,0 +1,278 @@
+"""
+What an image's attributes and properties may be, whoever sets them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from glance_tx.domain.errors import Forbidden, InvalidImage, QuotaExceeded
+from glance_tx.domain.images import Visibility
+
+__all__ = [
+    "READ_ONLY",
+    "SETTABLE",
+    "SHIPPED_PROPERTIES",
+    "STOCK_CONTAINER_FORMATS",
+    "STOCK_DISK_FORMATS",
+    "ImageRules",
+    "OperatorProperty",
+    "Values",
+    "flaw_of_text",
+    "is_image_id",
+]
+
+STOCK_DISK_FORMATS: Final = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
+STOCK_CONTAINER_FORMATS: Final = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+
+SETTABLE: Final = frozenset(
+    {
+        "container_format",
+        "disk_format",
+        "min_disk",
+        "min_ram",
+        "name",
+        "os_hidden",
+        "owner",
+        "protected",
+        "tags",
+        "visibility",
+    }
+)
+"""Base attributes that a client may set at creation and change later."""
+
+READ_ONLY: Final = frozenset(
+    {
+        "checksum",
+        "created_at",
+        "direct_url",
+        "file",
+        "id",
+        "os_hash_algo",
+        "os_hash_value",
+        "schema",
+        "self",
+        "size",
+        "status",
+        "stores",
+        "updated_at",
+        "virtual_size",
+    }
+)
+"""Base attributes that no client may change."""
+
+_RESERVED: Final = frozenset({"deleted", "deleted_at", "location", "locations"})
+_RESERVED_PREFIX: Final = "os_glance"
+_NAME_LENGTH: Final = 255
+_PROPERTY_BYTES: Final = 65_535  # what a TEXT column of MariaDB and MySQL holds
+_GREATEST_MINIMUM: Final = 2**31 - 1
+_UUID: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_IMAGE_ID: Final = re.compile(_UUID)
+# NUL is no text to PostgreSQL, a lone surrogate none to UTF-8.
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_FOUR_BYTES: Final = re.compile("[\U00010000-\U0010ffff]")
+
+
+def is_image_id(text: str) -> bool:
+    """
+    Tell whether a text has the form of an image id: a UUID in its canonical layout, in any case.
+    """
+    return _IMAGE_ID.fullmatch(text) is not None
+
+
+def flaw_of_text(text: str) -> str | None:
+    """
+    Say why a text cannot be kept, or looked for; ``None`` where it can.
+    """
+    if _UNSTORABLE.search(text):
+        return "holds a character that cannot be kept"
+    return None
+
+
+@frozen
+class OperatorProperty:
+    """
+    What an operator wants of one custom property.
+
+    :param nullable: ``null`` is a value of it.
+    :param pattern: Regular expression that the whole text must match.
+    :param allowed: The values it may have; ``None`` for any.
+    """
+
+    nullable: bool = False
+    pattern: str | None = None
+    allowed: tuple[str, ...] | None = None
+
+
+SHIPPED_PROPERTIES: Final[Mapping[str, OperatorProperty]] = {
+    "kernel_id": OperatorProperty(nullable=True, pattern=_UUID),
+    "ramdisk_id": OperatorProperty(nullable=True, pattern=_UUID),
+    "cinder_encryption_key_deletion_policy": OperatorProperty(allowed=("on_image_deletion", "do_not_delete")),
+}
+"""Those of stock's ``schema-image.json`` that narrow a value."""
+
+
+@frozen
+class ImageRules:
+    """
+    What an operator allows of images. Quotas below 0 mean no limit.
+
+    :param property_quota: Most custom properties; those of the service itself do not count.
+    :param tag_quota: Most tags.
+    """
+
+    container_formats: tuple[str, ...] = STOCK_CONTAINER_FORMATS
+    disk_formats: tuple[str, ...] = STOCK_DISK_FORMATS
+    property_quota: int = 128
+    tag_quota: int = 128
+    operator_properties: Mapping[str, OperatorProperty] = field(default=SHIPPED_PROPERTIES)
+
+
+class Values:
+    """
+    Checks single values by an operator's rules (contract sections 2.1 and 2.3).
+
+    :param rules: The rules.
+    """
+
+    def __init__(self, rules: ImageRules) -> None:
+        self._rules = rules
+        self._checks: Mapping[str, Callable[[str, object], object]] = {
+            "container_format": self._format(rules.container_formats),
+            "disk_format": self._format(rules.disk_formats),
+            "min_disk": _minimum,
+            "min_ram": _minimum,
+            "name": _name,
+            "os_hidden": _flag,
+            "owner": _name,
+            "protected": _flag,
+            "tags": _tags,
+            "visibility": _visibility,
+        }
+
+    def require_settable(self, name: str) -> None:
+        """
+        Refuse names that are not the client's to set.
+
+        :raises Forbidden: It is read-only or reserved.
+        """
+        if name in READ_ONLY:
+            raise Forbidden(f"attribute {name!r} is read-only")
+        if name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+            raise Forbidden(f"attribute {name!r} is reserved")
+
+    def attribute(self, name: str, value: object) -> Any:
+        """
+        Check the value of a settable base attribute.
+
+        :param name: One of `SETTABLE`.
+        :return: What an `Image` holds for it.
+        :raises InvalidImage: The value is of another type, too long, or not one of those allowed.
+        """
+        return self._checks[name](name, value)
+
+    def image_id(self, value: object) -> str:
+        """
+        Check an id that a client chose.
+
+        :raises InvalidImage: It is not a UUID.
+        """
+        if not isinstance(value, str) or not is_image_id(value):
+            raise InvalidImage("attribute 'id' must be a UUID")
+        return value
+
+    def custom(self, name: str, value: object) -> str | None:
+        """
+        Check a custom property, name and value.
+
+        :raises InvalidImage: The name is too long or empty, or the value is not a text that can be kept.
+        """
+        if not name:
+            raise InvalidImage("a property must have a name")
+        _text("the name of a property", name, _NAME_LENGTH)
+        subject = f"property {name!r}"
+        rule = self._rules.operator_properties.get(name, OperatorProperty())
+        if value is None and rule.nullable:
+            return None
+        text = _text(subject, value, _PROPERTY_BYTES)
+        if len(text.encode()) > _PROPERTY_BYTES:
+            raise InvalidImage(f"{subject} is longer than {_PROPERTY_BYTES} bytes")
+        if rule.pattern is not None and re.fullmatch(rule.pattern, text) is None:
+            raise InvalidImage(f"{subject} does not have the form wanted here")
+        if rule.allowed is not None and text not in rule.allowed:
+            raise InvalidImage(f"{subject} must be one of {', '.join(rule.allowed)}")
+        return text
+
+    def require_property_quota(self, names: Collection[str]) -> None:
+        """
+        Refuse too many custom properties.
+
+        :raises QuotaExceeded: There are more than the quota.
+        """
+        count = sum(not name.startswith(_RESERVED_PREFIX) for name in names)
+        if 0 <= self._rules.property_quota < count:
+            raise QuotaExceeded("properties", count, self._rules.property_quota)
+
+    def require_tag_quota(self, tags: Collection[str]) -> None:
+        """
+        Refuse too many tags.
+
+        :raises QuotaExceeded: There are more than the quota.
+        """
+        if 0 <= self._rules.tag_quota < len(tags):
+            raise QuotaExceeded("tags", len(tags), self._rules.tag_quota)
+
+    @staticmethod
+    def _format(allowed: tuple[str, ...]) -> Callable[[str, object], object]:
+        def check(name: str, value: object) -> object:
+            if value is not None and value not in allowed:
+                raise InvalidImage(f"attribute {name!r} must be null or one of {', '.join(allowed)}")
+            return value
+
+        return check
+
+
+def _text(subject: str, value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        raise InvalidImage(f"{subject} must be a string")
+    if len(value) > longest:
+        raise InvalidImage(f"{subject} is longer than {longest} characters")
+    flaw = flaw_of_text(value)
+    if flaw is None and _FOUR_BYTES.search(value):
+        flaw = "holds a character of four bytes"
+    if flaw is not None:
+        raise InvalidImage(f"{subject} {flaw}")
+    return value
+
+
+def _name(name: str, value: object) -> str | None:
+    return None if value is None else _text(f"attribute {name!r}", value, _NAME_LENGTH)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidImage(f"attribute {name!r} must be true or false")
+    return value
+
+
+def _minimum(name: str, value: object) -> int:
+    # JSON's true is an int to Python.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _GREATEST_MINIMUM:
+        raise InvalidImage(f"attribute {name!r} must be an integer from 0 to {_GREATEST_MINIMUM}")
+    return value
+
+
+def _tags(name: str, value: object) -> frozenset[str]:
+    if not isinstance(value, list | tuple):
+        raise InvalidImage(f"attribute {name!r} must be a list of strings")
+    return frozenset(_text("a tag", tag, _NAME_LENGTH) for tag in value)
+
+
+def _visibility(name: str, value: object) -> Visibility:
+    if not isinstance(value, str) or value not in frozenset(Visibility):
+        raise InvalidImage(f"attribute {name!r} must be one of {', '.join(Visibility)}")
+    return Visibility(value)
