@@ -15,8 +15,8 @@ class IStoreWriter(Interface):
     """
     One object on its way into a store.
 
-    Exactly one of `commit` and `abort` ends it; `abort` may be called at any time, also after a failed
-    `commit`, and again.
+    Exactly one of `commit` and `abort` ends it; `abort` may be called at any time, also after a failed or cancelled
+    `commit` (whose object it removes), and again. After a `commit` that returned it does nothing.
     """
 
     location: str = Attribute("URL of the object once it is committed; equals the planned one.")
@@ -24,6 +24,8 @@ class IStoreWriter(Interface):
     async def write(data: bytes) -> None:
         """
         Append bytes. One write at a time; returns when ``data`` may be forgotten.
+
+        After a write that failed or was cancelled only `abort` is left.
 
         :raises StoreFull: No room is left.
         :raises StoreUnavailable: The store cannot be reached, or refuses to be written.
@@ -33,6 +35,7 @@ class IStoreWriter(Interface):
         """
         Make the object durable, then visible at ``location``: it survives a power loss after this returns.
 
+        :raises LocationTaken: Somebody else's object came to lie there meanwhile; it is kept.
         :raises StoreFull: No room is left.
         :raises StoreUnavailable: The store cannot be reached.
         """
@@ -67,6 +70,7 @@ class IStore(Interface):
         :param location: As planned.
         :param size_bytes: The announced size, ``None`` when unknown. A hint: room may be reserved.
         :raises LocationTaken: Something is stored, or being written, there.
+        :raises LocationNotAllowed: The location is not one of this store.
         :raises StoreFull: There is no room for ``size_bytes``.
         :raises StoreUnavailable: The store cannot be reached, or refuses to be written.
         """
@@ -80,6 +84,7 @@ class IStore(Interface):
         :return: A producer whose ``length`` is exact. An `IFileBody` where the data lies in a file.
         :raises LocationNotFound: Nothing is stored there.
         :raises LocationNotAllowed: The location is not one of this store.
+        :raises ShortFile: The object is shorter than what was asked for (a store that finds out before it sends).
         :raises StoreUnavailable: The store cannot be reached.
         """
 
@@ -88,6 +93,8 @@ class IStore(Interface):
         Tell how long an object is.
 
         :raises LocationNotFound: Nothing is stored there.
+        :raises LocationNotAllowed: The location is not one of this store.
+        :raises StoreUnavailable: The store cannot be reached.
         """
 
     async def delete(location: str) -> None:
@@ -95,5 +102,6 @@ class IStore(Interface):
         Remove an object, committed or half-written.
 
         :raises LocationNotFound: Nothing is stored there, not even in part.
+        :raises LocationNotAllowed: The location is not one of this store.
         :raises StoreUnavailable: The store cannot be reached.
         """
