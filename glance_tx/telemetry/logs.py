@@ -205,5 +205,5 @@ def set_log_level(*, debug: bool) -> None:
     """
     Set the level of loggers made by txaio, which are silent below it. The level is global there.
     """
-    txaio.use_twisted()
-    txaio.set_global_log_level("debug" if debug else "info")
+    txaio.use_twisted()  # type: ignore[no-untyped-call]
+    txaio.set_global_log_level("debug" if debug else "info")  # type: ignore[attr-defined]

@@ -1,0 +1,123 @@
+"""
+Options that every daemon has, whatever it serves: its log, its threads, its name, and
+the Redis it shares with others.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from attrs import frozen
+from oslo_config import cfg
+
+from glance_tx.settings import Section, option
+from glance_tx.settings.values import AbsolutePath, RedisUrl, Word
+
+__all__ = ["LogSettings", "NodeSettings", "RedisSettings", "ThreadSettings", "node_name_option"]
+
+
+@frozen(kw_only=True)
+class LogSettings(Section):
+    """
+    Where the log goes and how it looks.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    log_file: Path | None = option(
+        cfg.Opt(
+            "log_file",
+            type=AbsolutePath(),
+            help="File to append the log to. Keep it on a local disk: lines are written as things happen. Unset, "
+            "the log goes to standard error, for a service manager to keep.",
+        )
+    )
+    log_format: Literal["text", "json"] = option(
+        cfg.StrOpt(
+            "log_format",
+            choices=["text", "json"],
+            default="text",
+            help="Lines for people, or one JSON object a line for programs. Text by default, as somebody who has "
+            "not chosen yet is going to read it.",
+        )
+    )
+    debug: bool = option(
+        cfg.BoolOpt(
+            "debug",
+            default=False,
+            help="Log what the daemon does step by step. Off by default: it is much, and slows the daemon down.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class ThreadSettings(Section):
+    """
+    Threads for work that would hold up everybody else: hashing, and writing to disk.
+    """
+
+    GROUP: ClassVar[str] = "threads"
+
+    body_threads: int = option(
+        cfg.IntOpt(
+            "body_threads",
+            min=1,
+            max=256,
+            default=8,
+            help="Most threads that hash and write image data, all transfers together. One transfer coming in keeps "
+            "up to three busy, so the default serves a machine with up to eight processors.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class RedisSettings(Section):
+    """
+    A Redis server shared by the daemons of one installation.
+    """
+
+    GROUP: ClassVar[str] = "redis"
+
+    url: str | None = option(
+        cfg.Opt(
+            "url",
+            type=RedisUrl(),
+            secret=True,
+            help="Where it is. Unset, nothing is shared between nodes, and each node keeps what it needs on its own "
+            "disk.",
+        )
+    )
+    prefix: str = option(
+        cfg.Opt(
+            "prefix",
+            type=Word(r"[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, dots, dashes and underscores"),
+            default="glance_tx",
+            help="Begins every key and channel. Give each installation its own where several share a server.",
+        )
+    )
+
+
+def node_name_option() -> cfg.Opt:
+    """
+    Declare the option by which a node is told from others.
+    """
+    return cfg.Opt(
+        "node_name",
+        type=Word(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "1 to 255 letters, digits, dots, dashes and underscores"),
+        sample_default="<host name>",
+        help="Tells this node from all others that share a database or a Redis. Keep it when the machine is "
+        "rebuilt. The machine's host name by default.",
+    )
+
+
+@frozen(kw_only=True)
+class NodeSettings(Section):
+    """
+    Which node this is.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    node_name: str = option(node_name_option(), default=socket.gethostname)

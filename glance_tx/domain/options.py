@@ -1,0 +1,152 @@
+"""
+Options that say what images may be like, and how long an upload lives without a sign of its owner.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+from attrs import frozen
+from oslo_config import cfg, types
+
+from glance_tx.domain.values import STOCK_CONTAINER_FORMATS, STOCK_DISK_FORMATS
+from glance_tx.settings import Section, option
+from glance_tx.settings.values import AbsolutePath, Word
+
+__all__ = ["HASHES", "FormatSettings", "LimitSettings", "LockSettings", "UploadSettings"]
+
+HASHES: Final = ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
+"""Names of hashlib that stand up to collisions and that clients can compute by name."""
+
+_FORMAT: Final = Word(r"[A-Za-z0-9._-]{1,20}", "1 to 20 letters, digits, dots, dashes and underscores")
+
+
+@frozen(kw_only=True)
+class LimitSettings(Section):
+    """
+    Limits of images and of answers.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    image_size_cap_bytes: int = option(
+        cfg.IntOpt(
+            "image_size_cap",
+            min=1,
+            max=2**63,
+            default=2**40,
+            help="Most bytes that the data of one image may have. Stock's default, 1 TiB.",
+        )
+    )
+    property_quota: int = option(
+        cfg.IntOpt(
+            "image_property_quota",
+            min=-1,
+            max=100_000,
+            default=128,
+            help="Most custom properties of one image; -1 for any number. Stock's default.",
+        )
+    )
+    tag_quota: int = option(
+        cfg.IntOpt(
+            "image_tag_quota",
+            min=-1,
+            max=100_000,
+            default=128,
+            help="Most tags of one image; -1 for any number. Stock's default.",
+        )
+    )
+    page_limit_default: int = option(
+        cfg.IntOpt(
+            "limit_param_default",
+            min=1,
+            max=100_000,
+            default=25,
+            help="Images in one page of a list where the client does not say. Stock's default.",
+        )
+    )
+    page_limit_max: int = option(
+        cfg.IntOpt(
+            "api_limit_max",
+            min=1,
+            max=100_000,
+            default=1000,
+            help="Most images in one page of a list, whatever the client says. Stock's default.",
+        )
+    )
+    hashing_algorithm: str = option(
+        cfg.StrOpt(
+            "hashing_algorithm",
+            choices=HASHES,
+            default="sha512",
+            help="How os_hash_value is computed for new data. Stock's default; hashes that can be forged are not "
+            "accepted, as downloads are verified by this one.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class FormatSettings(Section):
+    """
+    Formats that an image may have.
+    """
+
+    GROUP: ClassVar[str] = "image_format"
+
+    container_formats: tuple[str, ...] = option(
+        cfg.Opt(
+            "container_formats",
+            type=types.List(item_type=_FORMAT, min_length=1),
+            default=list(STOCK_CONTAINER_FORMATS),
+            help="Values of container_format. Stock's default.",
+        )
+    )
+    disk_formats: tuple[str, ...] = option(
+        cfg.Opt(
+            "disk_formats",
+            type=types.List(item_type=_FORMAT, min_length=1),
+            default=list(STOCK_DISK_FORMATS),
+            help="Values of disk_format. Stock's default.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class UploadSettings(Section):
+    """
+    Uploads in progress.
+    """
+
+    GROUP: ClassVar[str] = "upload"
+
+    lease_seconds: int = option(
+        cfg.IntOpt(
+            "lease_timeout",
+            min=10,
+            max=86400,
+            default=60,
+            help="Seconds without a sign of life from the process that takes an upload in, after which another one "
+            "puts the image back to queued and clears what is left. Every node that shares the database should "
+            "have the same. Long enough for a database to restart; the dead of the node itself are found at once.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class LockSettings(Section):
+    """
+    Locks between the processes of one machine.
+    """
+
+    GROUP: ClassVar[str] = "oslo_concurrency"
+
+    lock_path: Path | None = option(
+        cfg.Opt(
+            "lock_path",
+            type=AbsolutePath(),
+            sample_default="the folder locks beside filesystem_store_datadir",
+            help="Folder for lock files, on a disk of the machine itself. They tell which processes of this node "
+            "live. Unset: the folder locks beside filesystem_store_datadir.",
+        )
+    )

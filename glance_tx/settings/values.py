@@ -1,0 +1,150 @@
+"""
+Kinds of values that oslo.config lacks. Each says in words what it allows, for messages and for the reference.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from oslo_config import types
+
+__all__ = ["AbsolutePath", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word"]
+
+_DATABASES: Final = re.compile(r"(sqlite|postgresql|mysql|mariadb)(\+[a-z0-9_]+)?://.*", re.DOTALL)
+
+
+class Described(types.ConfigType):
+    """
+    A kind of value with a description of its own.
+    """
+
+    description: str
+
+    def __init__(self, type_name: str = "string value") -> None:
+        super().__init__(type_name=type_name)
+
+    def __repr__(self) -> str:
+        return self.description
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Described) and other.description == self.description
+
+    def __hash__(self) -> int:
+        return hash(self.description)
+
+    def _formatter(self, value: object) -> str:
+        return str(value)
+
+
+class AbsolutePath(Described):
+    """
+    A path from the root: a daemon's working folder is nobody's business.
+    """
+
+    description = "an absolute path"
+
+    def __call__(self, value: object) -> Path:
+        """
+        Convert text.
+        """
+        text = str(value).strip()
+        path = Path(text)
+        if not path.is_absolute() or "\0" in text:
+            raise ValueError("not an absolute path")
+        return path
+
+
+class Word(Described):
+    """
+    A short text of few characters, such as a name that becomes part of a file name or a key.
+
+    :param description: What matches, in words.
+    """
+
+    def __init__(self, pattern: str, description: str) -> None:
+        super().__init__()
+        self._pattern = re.compile(pattern)
+        self.description = description
+
+    def __call__(self, value: object) -> str:
+        """
+        Check text.
+        """
+        text = str(value)
+        if not self._pattern.fullmatch(text):
+            raise ValueError("does not match")
+        return text
+
+
+def _split(text: str) -> SplitResult:
+    """
+    Take a URL apart.
+
+    :raises ValueError: It is none, or its port is none.
+    """
+    if not text.isprintable() or " " in text:
+        raise ValueError("not a URL")
+    parts = urlsplit(text)
+    if parts.port == 0:
+        raise ValueError("not a port to connect to")
+    return parts
+
+
+class HttpUrl(Described):
+    """
+    The address of an HTTP service, without a slash at its end. Credentials have no place in it.
+    """
+
+    description = "an http:// or https:// URL without user name, query and fragment"
+
+    def __call__(self, value: object) -> str:
+        """
+        Check text, and drop slashes at its end.
+        """
+        text = str(value).strip()
+        parts = _split(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("not an HTTP URL")
+        if "@" in parts.netloc or "?" in text or "#" in text:
+            raise ValueError("more than an address")
+        return text.rstrip("/")
+
+
+class RedisUrl(Described):
+    """
+    The address of a Redis database. May carry a password.
+    """
+
+    description = "redis://[:password@]host[:port][/database]"
+
+    def __call__(self, value: object) -> str:
+        """
+        Check text.
+        """
+        text = str(value).strip()
+        parts = _split(text)
+        if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("not a Redis URL")
+        if not re.fullmatch(r"(/\d{0,4})?", parts.path):
+            raise ValueError("not a Redis database")
+        return text
+
+
+class DatabaseUrl(Described):
+    """
+    The address of a database, as SQLAlchemy writes it. May carry a password.
+    """
+
+    description = "a sqlite:///, postgresql://, mysql:// or mariadb:// URL, with +driver after the scheme if wanted"
+
+    def __call__(self, value: object) -> str:
+        """
+        Check text.
+        """
+        text = str(value).strip()
+        if not _DATABASES.fullmatch(text):
+            raise ValueError("not a database URL")
+        return text

@@ -1,0 +1,148 @@
+"""
+Options of the HTTP edge: addresses, and what a connection may cost.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import ClassVar
+
+from attrs import frozen
+from oslo_config import cfg
+
+from glance_tx.identity.options import AuthSettings
+from glance_tx.settings import Conflict, Section, Settings, option
+from glance_tx.settings.values import HttpUrl
+from glance_tx.streaming.units import KiB, MiB
+
+__all__ = ["HttpSettings", "ListenSettings", "ManagementSettings", "find_open_doors", "is_loopback"]
+
+
+@frozen(kw_only=True)
+class ListenSettings(Section):
+    """
+    Where the API is served.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    bind_host: str = option(
+        cfg.HostAddressOpt(
+            "bind_host",
+            default="0.0.0.0",  # noqa: S104
+            help="Address to listen at. All of the machine's by default, as stock Glance does; with [auth] strategy "
+            "= none only a loopback address is accepted.",
+        )
+    )
+    bind_port: int = option(
+        cfg.PortOpt(
+            "bind_port",
+            default=9292,
+            help="TCP port to listen at. The default is the one registered for Glance; 0 takes any free one.",
+        )
+    )
+    backlog: int = option(
+        cfg.IntOpt(
+            "backlog",
+            min=1,
+            max=65535,
+            default=4096,
+            help="Connections that may wait to be accepted. The kernel cuts it to net.core.somaxconn.",
+        )
+    )
+    public_endpoint: str | None = option(
+        cfg.Opt(
+            "public_endpoint",
+            type=HttpUrl(),
+            help="URL by which clients reach this daemon, for the links it gives out. Unset, links use the address "
+            "in the client's own request, which is right without a proxy in between.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class ManagementSettings(Section):
+    """
+    A second port, for metrics and the operator's eyes.
+    """
+
+    GROUP: ClassVar[str] = "management"
+
+    bind_host: str = option(
+        cfg.HostAddressOpt(
+            "bind_host",
+            default="127.0.0.1",
+            help="Address to listen at. Nobody is asked for a token there, so it is the machine itself by default.",
+        )
+    )
+    bind_port: int = option(
+        cfg.PortOpt("bind_port", default=0, help="TCP port to listen at. 0, the default, turns all of it off.")
+    )
+
+
+@frozen(kw_only=True)
+class HttpSettings(Section):
+    """
+    What one connection may take.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    client_timeout_seconds: int = option(
+        cfg.IntOpt(
+            "client_socket_timeout",
+            min=1,
+            max=86400,
+            default=60,
+            help="Seconds that a connection may idle between requests, or take to bring a request's head. Shorter "
+            "than stock's 900, as an idle connection costs memory and a client simply opens another.",
+        )
+    )
+    stall_seconds: int = option(
+        cfg.IntOpt(
+            "stall_timeout",
+            min=1,
+            max=86400,
+            default=60,
+            help="Seconds without a single byte after which a transfer of image data is given up, in either "
+            "direction. A slow client is no stalled one: there is no bound on the time of a transfer.",
+        )
+    )
+    max_header_line_bytes: int = option(
+        cfg.IntOpt(
+            "max_header_line",
+            min=KiB,
+            max=MiB,
+            default=16 * KiB,
+            help="Longest header line in bytes. Stock's default, with room for large tokens.",
+        )
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Tell whether only this machine can reach an address.
+
+    :param host: An IP address or a name; of names only ``localhost`` is known to stay at home.
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def find_open_doors(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find addresses that would let anybody in as an administrator.
+    """
+    if settings[AuthSettings].strategy != "none":
+        return
+    reason = (
+        "with [auth] strategy = none everybody who connects is an administrator, so this must be a loopback address"
+    )
+    if not is_loopback(settings[ListenSettings].bind_host):
+        yield Conflict("DEFAULT", "bind_host", reason)
+    management = settings[ManagementSettings]
+    if management.bind_port != 0 and not is_loopback(management.bind_host):
+        yield Conflict("management", "bind_host", reason)

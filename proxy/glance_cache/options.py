@@ -1,0 +1,144 @@
+"""
+Options of the caching tier.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import frozen
+from oslo_config import cfg, types
+
+from glance_tx.daemon_options import node_name_option
+from glance_tx.settings import Section, option
+from glance_tx.settings.values import AbsolutePath, HttpUrl, Word
+from glance_tx.streaming.units import GiB, MiB
+from glance_tx.web.options import ListenSettings
+
+__all__ = ["CacheListenSettings", "CacheSettings", "StorageSettings", "UpstreamSettings"]
+
+
+@frozen(kw_only=True)
+class CacheListenSettings(ListenSettings):
+    """
+    Where the API is served.
+    """
+
+    bind_port: int = option(
+        cfg.PortOpt(
+            "bind_port",
+            default=9293,
+            help="TCP port to listen at. The port after Glance's own, so that both fit on one machine; 0 takes any "
+            "free one.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class StorageSettings(Section):
+    """
+    Where cached image data lies, and how much of it.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    folder: Path = option(
+        cfg.Opt(
+            "image_cache_dir",
+            type=AbsolutePath(),
+            help="Folder for cached image data, of one daemon only. There is no default: it takes all the room that "
+            "image_cache_max_size grants.",
+        ),
+        required=True,
+    )
+    max_size_bytes: int = option(
+        cfg.IntOpt(
+            "image_cache_max_size",
+            min=MiB,
+            max=2**63 - 1,
+            default=10 * GiB,
+            help="Most bytes of image data in the folder. Unlike stock's option of that name it is a limit, kept "
+            "before a download is cached and not restored some time after. Stock's default.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class UpstreamSettings(Section):
+    """
+    The image service behind the cache: glance-api, or a stock Glance.
+    """
+
+    GROUP: ClassVar[str] = "upstream"
+
+    urls: tuple[str, ...] = option(
+        cfg.Opt(
+            "urls",
+            type=types.List(item_type=HttpUrl(), min_length=1),
+            sample_default="http://127.0.0.1:9292",
+            help="Its addresses, without /v2. All of them must serve the same images; the next one is asked when one "
+            "does not answer.",
+        ),
+        required=True,
+    )
+    connect_seconds: int = option(
+        cfg.IntOpt(
+            "connect_timeout",
+            min=1,
+            max=3600,
+            default=5,
+            help="Seconds for one attempt to connect. Short, as there may be another address to try.",
+        )
+    )
+    head_seconds: int = option(
+        cfg.IntOpt(
+            "response_timeout",
+            min=1,
+            max=3600,
+            default=60,
+            help="Seconds from a request to the head of its answer. As long as a loaded stock Glance may need.",
+        )
+    )
+    stall_seconds: int = option(
+        cfg.IntOpt(
+            "stall_timeout",
+            min=1,
+            max=3600,
+            default=60,
+            help="Seconds without a byte after which an answer is given up and resumed elsewhere.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class CacheSettings(Section):
+    """
+    How the cache works.
+    """
+
+    GROUP: ClassVar[str] = "cache"
+
+    node_name: str = option(node_name_option(), default=socket.gethostname)
+    grant_ttl_seconds: int = option(
+        cfg.IntOpt(
+            "grant_ttl",
+            min=0,
+            max=3600,
+            default=60,
+            help="Seconds for which the upstream's permission to download an image is remembered for the same "
+            "credentials; 0 asks every time. The price of a longer time is that a permission withdrawn upstream "
+            "still counts here until it ends.",
+        )
+    )
+    prefetch_token: str | None = option(
+        cfg.Opt(
+            "prefetch_token",
+            type=Word(r"[\x21-\x7e]{1,8192}", "1 to 8192 printable ASCII characters without blanks"),
+            secret=True,
+            help="The token with which the cache itself reads images that were queued by PUT /v2/cache/{image_id}. "
+            "Unset, such requests are queued and wait. What was prefetched is served only to callers whom the "
+            "upstream lets download it.",
+        )
+    )
