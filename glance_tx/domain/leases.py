@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -20,7 +19,7 @@ from glance_tx.domain.interfaces import IImageRepository, Lease
 from glance_tx.stores.errors import LocationNotFound, StoreError, StoreUnavailable
 from glance_tx.stores.interfaces import IStore
 
-__all__ = ["LeaseKeeper", "LeaseTerms", "Reclaimer", "persistently"]
+__all__ = ["LeaseKeeper", "Reclaimer", "persistently"]
 
 T = TypeVar("T")
 _log = Logger()
@@ -30,19 +29,6 @@ RETRY_SECONDS: Final = (0.2, 1.0, 3.0)
 Pauses between tries at what must reach the database: a failover takes seconds, and all of them together must stay
 well below the time after which a lease counts as silent.
 """
-
-
-@frozen
-class LeaseTerms:
-    """
-    How long a lease lives without a sign of its owner.
-
-    :param lease_seconds: Silence after which anybody may end it.
-    :param heartbeat_seconds: Time between two signs; several must fit into ``lease_seconds``.
-    """
-
-    lease_seconds: float = 60.0
-    heartbeat_seconds: float = 10.0
 
 
 async def persistently(
@@ -72,6 +58,7 @@ class LeaseKeeper:
     say, at the next heartbeat or when the upload is finished.
 
     :param lease: The lease.
+    :param interval_seconds: Time between two heartbeats; several must fit into the life of a silent lease.
     :param clock: Times the heartbeat.
     :param now: The time to write down.
     :param lost: Called once, with the reason, when the lease turns out to be somebody else's, or of no use.
@@ -81,14 +68,14 @@ class LeaseKeeper:
         self,
         repository: IImageRepository,
         lease: Lease,
-        terms: LeaseTerms,
+        interval_seconds: float,
         clock: IReactorTime,
         now: Callable[[], datetime],
         lost: Callable[[LeaseLost | ImageGone], None],
     ) -> None:
         self._repository = repository
         self._lease = lease
-        self._terms = terms
+        self._interval_seconds = interval_seconds
         self._clock = clock
         self._now = now
         self._lost = lost
@@ -101,7 +88,7 @@ class LeaseKeeper:
         """
         Begin with the heartbeat, one interval from now.
         """
-        ended = self._loop.start(self._terms.heartbeat_seconds, now=False)
+        ended = self._loop.start(self._interval_seconds, now=False)
         ended.addErrback(
             lambda failure: _log.failure(
                 "the heartbeat of the upload to {image_id} ended", failure, image_id=self._lease.image_id
@@ -127,7 +114,7 @@ class LeaseKeeper:
         :raises ImageGone: The image was deleted.
         :raises LeaseLost: The lease is somebody else's.
         """
-        if self._clock.seconds() - self._confirmed_at > 2 * self._terms.heartbeat_seconds:
+        if self._clock.seconds() - self._confirmed_at > 2 * self._interval_seconds:
             with suppress(CatalogUnavailable):
                 await self._repository.heartbeat(self._lease, self._now())
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -38,7 +38,7 @@ from twisted.logger import Logger
 from glance_tx.domain.errors import CatalogUnavailable, ImageNotFound, ImageTooLarge, SizeMismatch
 from glance_tx.domain.images import Image, Location
 from glance_tx.domain.interfaces import IImageRepository, Lease, LeaseOwner, StoredData
-from glance_tx.domain.leases import LeaseKeeper, LeaseTerms, Reclaimer, persistently
+from glance_tx.domain.leases import LeaseKeeper, Reclaimer, persistently
 from glance_tx.stores.errors import LocationTaken, StoreError
 from glance_tx.stores.interfaces import IStore, IStoreWriter
 from glance_tx.streaming.digest import Digests
@@ -61,12 +61,19 @@ class UploadRules:
 
     :param image_size_cap: Most bytes of one image; stock's option of that name.
     :param hashing_algorithm: What ``os_hash_value`` is made with; any name hashlib knows.
-    :param lease: How long an upload's lease lives without a sign.
+    :param lease_seconds: How long an upload's lease lives without a sign.
     """
 
     image_size_cap: int = 1024 * GiB
     hashing_algorithm: str = "sha512"
-    lease: LeaseTerms = field(factory=LeaseTerms)
+    lease_seconds: float = 60.0
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """
+        Time between two signs of life: four may be lost.
+        """
+        return self.lease_seconds / 5
 
 
 @frozen
@@ -145,7 +152,7 @@ class Upload:
         """
         tools = self._tools
         lease = await tools.repository.begin_upload(self._image_id, tools.owner, self._plan, tools.now())
-        keeper = LeaseKeeper(tools.repository, lease, tools.rules.lease, tools.clock, tools.now, self.stop)
+        keeper = LeaseKeeper(tools.repository, lease, tools.rules.heartbeat_seconds, tools.clock, tools.now, self.stop)
         keeper.start()
         try:
             data = await self._store(lease, keeper)
