@@ -1,0 +1,369 @@
+"""
+`FilesystemStore` keeps the store contract, on real files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from glance_tx.stores.errors import LocationNotAllowed, LocationNotFound, LocationTaken, StoreFull, StoreUnavailable
+from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.interfaces import IStore
+from glance_tx.streaming.interfaces import IFileBody
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.units import KiB, MiB
+from tests.contracts.store import KEY, StoreContract, fetch, store
+from tests.doubles.pools import SteppedPool, ThreadClock
+
+
+def open_descriptors() -> int:
+    """
+    Count this process's open files.
+    """
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class _FilesystemCase(TestCase):
+    """
+    A store in an empty folder, with threads of its own.
+    """
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        pool = ThreadPool(minthreads=0, maxthreads=3)
+        pool.start()
+        self.addCleanup(pool.stop)
+        self.lanes = Lanes(reactor, pool)
+
+    def files(self, path: Path | None = None) -> FilesystemStore:
+        files = FilesystemStore(FilesystemSettings("files", str(path or self.root)), self.lanes)
+        files.check()
+        return files
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.root.iterdir())
+
+    async def refused(self, attempt, kind: type[Exception]) -> Exception:
+        return await self.assertFailure(Deferred.fromCoroutine(attempt), kind)
+
+
+class FilesystemStoreContractTests(StoreContract, _FilesystemCase):
+    """
+    The contract.
+    """
+
+    def make_store(self) -> IStore:
+        return self.files()
+
+    def foreign_locations(self, store: IStore) -> list[str]:
+        return [
+            f"file://{self.root}",
+            f"file://{self.root}/",
+            f"file://{self.root}/../{self.root.name}/{KEY}.1",
+            f"file://{self.root}/sub/{KEY}.1",
+            f"file://{self.root}x/{KEY}.1",
+            f"file://localhost{self.root}/{KEY}.1",
+            f"file://{self.root}/%2e%2e/{KEY}.1",
+            f"file://{self.root}/.{KEY}.1.part",
+        ]
+
+
+class FilesTests(_FilesystemCase):
+    """
+    What the folder looks like.
+    """
+
+    async def test_locations(self) -> None:
+        """
+        An object lies in a file of the data folder that is named by key and fence.
+        """
+        files = self.files()
+        location = await store(files, b"data", fence=17)
+        self.assertEqual(location, f"file://{self.root}/{KEY}.17")
+        self.assertEqual((self.root / f"{KEY}.17").read_bytes(), b"data")
+
+    async def test_reads_as_a_file(self) -> None:
+        """
+        A reader is a file body: descriptor, offset and length lead to the bytes.
+        """
+        files = self.files()
+        body = await files.open_reader(await store(files, b"0123456789"), 3, 4)
+        self.addCleanup(body.close)
+        verifyObject(IFileBody, body)
+        self.assertEqual(os.pread(body.descriptor, body.length, body.offset), b"3456")
+
+    async def test_files_of_a_stock_glance(self) -> None:
+        """
+        Data that a stock Glance left in the folder is read and deleted by its location.
+        """
+        files = self.files()
+        (self.root / KEY).write_bytes(b"stock")
+        for location in (f"file://{self.root}/{KEY}", f"filesystem://{self.root}/{KEY}"):
+            self.assertEqual(await fetch(files, location), b"stock")
+        await files.delete(f"file://{self.root}/{KEY}")
+        self.assertEqual(self.names(), [])
+
+    async def test_links_are_not_followed(self) -> None:
+        """
+        A symbolic link in the folder gives nothing away, and is not written through.
+        """
+        files = self.files()
+        outside = self.root.parent / f"{self.root.name}-outside"
+        outside.write_bytes(b"secret")
+        location = files.plan_location(KEY, 1)
+        (self.root / f"{KEY}.1").symlink_to(outside)
+        await self.refused(files.open_reader(location), LocationNotAllowed)
+        await self.refused(files.size_bytes(location), LocationNotAllowed)
+        await self.refused(files.delete(location), LocationNotAllowed)
+        await self.refused(files.open_writer(location, None), LocationTaken)
+        self.assertEqual(outside.read_bytes(), b"secret")
+
+    async def test_forgotten_writer(self) -> None:
+        """
+        A writer that nobody ends leaves nothing to read, only a hidden file that a delete removes.
+        """
+        files = self.files()
+        writer = await files.open_writer(files.plan_location(KEY, 1), 10)
+        location = writer.location
+        await writer.write(b"01234")
+        del writer
+        await self.refused(files.open_reader(location), LocationNotFound)
+        self.assertEqual(self.names(), [f".{KEY}.1.part"])
+        await files.delete(location)
+        self.assertEqual(self.names(), [])
+
+    async def test_descriptors_are_released(self) -> None:
+        """
+        Committed, aborted, refused and read objects leave no open file behind.
+        """
+        files = self.files()
+        location = await store(files, b"data")
+        before = open_descriptors()
+        for fence in range(2, 6):
+            await fetch(files, await store(files, b"data", fence=fence))
+            writer = await files.open_writer(files.plan_location(KEY, fence + 10), 100)
+            await writer.abort()
+            await self.refused(files.open_writer(location, 100), LocationTaken)
+            await self.refused(files.open_writer(files.plan_location(KEY, 99), 10**30), StoreFull)
+            (await files.open_reader(location)).close()
+        self.assertEqual(open_descriptors(), before)
+
+    async def test_announced_beyond_everything(self) -> None:
+        """
+        A size that no file can have is an announcement of a full store, and leaves nothing.
+        """
+        files = self.files()
+        for size in (1 << 62, 10**30):
+            error = await self.refused(files.open_writer(files.plan_location(KEY, 1), size), StoreFull)
+            self.assertEqual(error.written, 0)
+        self.assertEqual(self.names(), [])
+
+    async def test_folder_gone(self) -> None:
+        """
+        A data folder that vanished (an unmounted disk) makes the store unavailable; its objects are not "not found".
+        """
+        files = self.files()
+        location = await store(files, b"data")
+        writer = await files.open_writer(files.plan_location(KEY, 2), None)
+        shutil.rmtree(self.root)
+        await self.refused(files.open_reader(location), StoreUnavailable)
+        await self.refused(files.size_bytes(location), StoreUnavailable)
+        await self.refused(files.delete(location), StoreUnavailable)
+        await self.refused(files.open_writer(files.plan_location(KEY, 3), None), StoreUnavailable)
+        await self.refused(writer.commit(), StoreUnavailable)
+
+    async def test_paths_stay_private(self) -> None:
+        """
+        What a store says of its trouble does not tell where its files lie.
+        """
+        files = self.files()
+        shutil.rmtree(self.root)
+        error = await self.refused(files.open_writer(files.plan_location(KEY, 1), None), StoreUnavailable)
+        self.assertNotIn(str(self.root), str(error))
+
+
+class StartUpTests(_FilesystemCase):
+    """
+    A store is checked before it is used.
+    """
+
+    def test_makes_its_folder(self) -> None:
+        """
+        A missing data folder is made, with its parents, closed to others; checking leaves nothing in it.
+        """
+        path = self.root / "a" / "b"
+        self.files(path)
+        self.files(path)
+        self.assertEqual(path.stat().st_mode & 0o007, 0)
+        self.assertEqual(list(path.iterdir()), [])
+
+    def test_says_what_is_wrong(self) -> None:
+        """
+        A data folder that cannot be one is refused with its name and the reason.
+        """
+        self.root.write_bytes(b"a file")
+        error = self.assertRaises(StoreUnavailable, self.files)
+        self.assertIn(str(self.root), str(error))
+        self.assertIn("File exists", str(error))
+
+
+class SmallDiskTests(_FilesystemCase):
+    """
+    A disk that fills up, and one that refuses to be written.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.root.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(self.root)]
+        if os.geteuid() != 0 or shutil.which("mount") is None:
+            raise SkipTest("mounting a small disk takes root and a mount program")
+        done = subprocess.run(mount, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SkipTest(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", str(self.root)], check=True)
+
+    def remount_read_only(self) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", str(self.root)], check=True)
+
+    async def test_announced(self) -> None:
+        """
+        What does not fit is refused before its first byte; what fits exactly is kept safe from other writers.
+        """
+        files = self.files()
+        error = await self.refused(files.open_writer(files.plan_location(KEY, 1), 2 * MiB), StoreFull)
+        self.assertEqual(error.written, 0)
+        self.assertEqual(self.names(), [])
+        keeper = await files.open_writer(files.plan_location(KEY, 2), 900 * KiB)
+        greedy = await files.open_writer(files.plan_location(KEY, 3), None)
+        await self.refused(greedy.write(b"g" * 300 * KiB), StoreFull)
+        await greedy.abort()
+        await keeper.write(b"k" * 900 * KiB)
+        await keeper.commit()
+        self.assertEqual(await fetch(files, keeper.location), b"k" * 900 * KiB)
+
+    async def test_unannounced(self) -> None:
+        """
+        A disk that fills up half-way fails the write with what was taken; aborting makes the room free again.
+        """
+        files = self.files()
+        writer = await files.open_writer(files.plan_location(KEY, 1), None)
+        await writer.write(b"x" * 600 * KiB)
+        error = await self.refused(writer.write(b"x" * 600 * KiB), StoreFull)
+        self.assertGreaterEqual(error.written, 600 * KiB)
+        self.assertLessEqual(error.written, MiB)
+        await self.refused(writer.commit(), StoreUnavailable)
+        await writer.abort()
+        self.assertEqual(self.names(), [])
+        location = await store(files, b"y" * 900 * KiB, fence=2)
+        self.assertEqual(await files.size_bytes(location), 900 * KiB)
+
+    async def test_read_only(self) -> None:
+        """
+        A disk that turned read-only serves what it has, refuses the rest, and is refused at start.
+        """
+        files = self.files()
+        location = await store(files, b"data")
+        self.remount_read_only()
+        self.assertEqual(await fetch(files, location), b"data")
+        await self.refused(files.open_writer(files.plan_location(KEY, 2), 4), StoreUnavailable)
+        await self.refused(files.delete(location), StoreUnavailable)
+        self.assertRaises(StoreUnavailable, self.files)
+
+
+class CancellationTests(SynchronousTestCase):
+    """
+    Whoever stops waiting leaves nothing behind, however far the disk had come.
+    """
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        self.pool = SteppedPool()
+        self.files = FilesystemStore(FilesystemSettings("files", str(self.root)), Lanes(ThreadClock(), self.pool))
+        self.files.check()
+        self.location = self.files.plan_location(KEY, 1)
+        self.before = open_descriptors()
+
+    def finish(self, coroutine):
+        work = Deferred.fromCoroutine(coroutine)
+        self.pool.run_all()
+        return self.successResultOf(work)
+
+    def cancel_before(self, coroutine) -> None:
+        """
+        Cancel while the job waits for a thread, or runs in one: for the waiting side the two look the same.
+        """
+        work = Deferred.fromCoroutine(coroutine)
+        work.cancel()
+        self.failureResultOf(work, CancelledError)
+        self.pool.run_all()
+
+    def cancel_during(self, coroutine) -> None:
+        """
+        Cancel after the job has run in its thread, before the reactor heard of it.
+        """
+        clock = self.pool
+        work = Deferred.fromCoroutine(coroutine)
+        job = clock._jobs.popleft()
+        held = []
+        reactor_clock = self.files._lanes._reactor
+        reactor_clock.callFromThread = lambda *call: held.append(call)
+        job()
+        del reactor_clock.callFromThread
+        work.cancel()
+        self.failureResultOf(work, CancelledError)
+        for function, *args in held:
+            function(*args)
+        self.pool.run_all()
+
+    def assert_nothing_left(self) -> None:
+        self.assertEqual(list(self.root.iterdir()), [])
+        self.assertEqual(open_descriptors(), self.before)
+
+    def test_open_writer(self) -> None:
+        """
+        A writer that nobody waited for is not there, and neither is its file.
+        """
+        for cancel in (self.cancel_before, self.cancel_during):
+            cancel(self.files.open_writer(self.location, 100))
+            self.assert_nothing_left()
+
+    def test_write_and_commit(self) -> None:
+        """
+        After a cancelled write or commit the writer cannot be committed, and aborting removes all of it.
+        """
+        for cancel in (self.cancel_before, self.cancel_during):
+            for step in ("write", "commit"):
+                writer = self.finish(self.files.open_writer(self.location, 100))
+                cancel(writer.write(b"x") if step == "write" else writer.commit())
+                refused = Deferred.fromCoroutine(writer.commit())
+                self.failureResultOf(refused, StoreUnavailable)
+                self.finish(writer.abort())
+                self.assert_nothing_left()
+
+    def test_abort(self) -> None:
+        """
+        An abort is carried out even where nobody waits for its end.
+        """
+        for cancel in (self.cancel_before, self.cancel_during):
+            writer = self.finish(self.files.open_writer(self.location, 100))
+            cancel(writer.abort())
+            self.assert_nothing_left()
+
+    def test_open_reader(self) -> None:
+        """
+        A file opened for somebody who left is closed again.
+        """
+        (self.root / f"{KEY}.1").write_bytes(b"data")
+        for cancel in (self.cancel_before, self.cancel_during):
+            cancel(self.files.open_reader(self.location))
+            self.assertEqual(open_descriptors(), self.before)
