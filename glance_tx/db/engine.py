@@ -1,0 +1,266 @@
+"""
+Transactions off the reactor: alchimia's engine and connections, used in the one way that holds.
+
+Note [Alchimia]. alchimia 0.8.1 gives each connection a thread of its own, which is what a database driver wants. Its
+package import, though, needs a class that SQLAlchemy dropped in 1.4, and its statement by statement interface has
+traps: ``connect()`` starts a thread for each call and leaks it on failure and on cancellation, a statement without
+``begin()`` opens a transaction that nobody ends or commits, a cancelled statement runs on while its connection is
+already in other hands, and every statement is a trip to the thread and back. So this module, the only one that knows
+alchimia, puts a stub in the place of the broken module, opens a fixed number of connections once and keeps them, and
+sends whole transactions to their threads. It leans on three private names, `TwistedConnection._defer_to_cxn` (run
+something in the thread), ``_connection`` (SQLAlchemy's own) and ``_threaded_worker`` (what starts a thread); the tests
+of this module would notice their loss.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, cast
+
+import sqlalchemy as sa
+from attrs import define
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from glance_tx.db import dialects
+from glance_tx.db.errors import StatementFailed
+from glance_tx.db.places import Places
+from glance_tx.db.urls import read_url
+from glance_tx.domain.errors import CatalogUnavailable
+from glance_tx.telemetry.redact import redact_text
+
+if "alchimia" not in sys.modules:
+    # See Note [Alchimia]. The stub has the one name that the package looks for.
+    _stub = ModuleType("alchimia.strategy")
+    _stub.__dict__["TWISTED_STRATEGY"] = "_twisted"
+    sys.modules["alchimia.strategy"] = _stub
+from alchimia import wrap_engine
+from alchimia.engine import _threaded_worker
+
+__all__ = ["Database"]
+
+IDLE_SECONDS: Final = 30
+"""A connection that was not used for so long is tried before it is trusted: servers and firewalls close idle ones."""
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+
+
+class _Reactor(Protocol):
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: object, **kw: object) -> IDelayedCall: ...
+
+    def callFromThread(self, call: Callable[..., object], *args: object, **kw: object) -> None: ...
+
+
+@define(eq=False)
+class _Place:
+    """
+    A kept connection with its thread.
+
+    :param twisted: alchimia's connection.
+    :param trusted_until: When to try the connection before it is used, in the reactor's seconds.
+    """
+
+    twisted: Any
+    trusted_until: float
+
+    def run(self, job: Callable[[sa.Connection, *_Args], _T], *args: *_Args) -> Deferred[_T]:
+        """
+        Run a job in the connection's thread. Cancelling the Deferred would only lose sight of the job.
+        """
+        running: Deferred[_T] = self.twisted._defer_to_cxn(job, self.twisted._connection, *args)  # noqa: SLF001
+        return running
+
+
+class Database:
+    """
+    A database, reached by a fixed number of kept connections.
+
+    :param reactor: Where results are delivered, and what measures time.
+    :param url: A SQLAlchemy URL of SQLite (a file), PostgreSQL, MariaDB or MySQL.
+    :param size: How many connections, and so threads, there are.
+    :param wait_seconds: Longest wait of a transaction for a connection.
+    :param stop_seconds: Longest wait of `stop` for transactions that are still running.
+    :raises UnsupportedDatabase: The URL cannot be used.
+    """
+
+    _log = Logger()
+
+    clock: IReactorTime
+    """What tells the time here."""
+
+    def __init__(
+        self,
+        reactor: _Reactor,
+        url: str,
+        *,
+        size: int = 5,
+        wait_seconds: float = 30.0,
+        stop_seconds: float = 30.0,
+    ) -> None:
+        self.clock = cast(IReactorTime, reactor)
+        self._reactor = reactor
+        self._url = read_url(url)
+        self._size = size
+        self._wait_seconds = wait_seconds
+        self._stop_seconds = stop_seconds
+        self._kept: list[_Place] = []
+        self._places: Places[_Place] | None = None
+
+    async def start(self) -> None:
+        """
+        Open the connections.
+
+        :raises CatalogUnavailable: Not all could be opened. Those that were are closed again.
+        """
+        engine = dialects.make_engine(self._url)
+        workers: list[Any] = []
+
+        def create_worker() -> Any:
+            workers.append(_threaded_worker())
+            return workers[-1]
+
+        wrapped = wrap_engine(self._reactor, engine, create_worker)
+        workers[0].quit()  # the engine's own, for methods that have gone from SQLAlchemy
+        opening = []
+        for _ in range(self._size):
+            connecting = wrapped.connect()
+            connecting.addErrback(_quit, workers[-1])
+            opening.append(connecting)
+        started: Deferred[None] = Deferred()
+        writers = dialects.writers_at_once(engine, self._size)
+        DeferredList(opening, consumeErrors=True).addCallback(self._opened, writers, started)
+        await started
+
+    async def stop(self) -> None:
+        """
+        Close the connections, once the transactions that are running have ended.
+
+        Those that still wait for a connection fail. Harmless when repeated, or when nothing was started.
+        """
+        kept, places = self._kept, self._places
+        self._kept, self._places = [], None
+        if places is not None:
+            places.close()
+            await self._close([place.twisted for place in kept])
+
+    async def transact(
+        self, function: Callable[[sa.Connection, *_Args], _T], *args: *_Args, readonly: bool = False
+    ) -> _T:
+        """
+        Run a function in a transaction: it is committed when the function returns, undone when it raises.
+
+        A caller that is cancelled while it waits for a connection has done nothing. One that is cancelled later does
+        not stop the transaction, and does not learn how it ended. Nothing is ever tried a second time.
+
+        :param function: Runs in a thread, with a connection that is its own for as long. Takes plain SQLAlchemy, and
+            returns values, no cursor.
+        :param readonly: The function only reads. It sees one state of the database throughout.
+        :raises CatalogUnavailable: The database cannot be reached, or not in time. Nothing was changed, unless it was
+            the answer to a commit that was lost.
+        :raises StatementFailed: The database does not take what the function gave it.
+        """
+        places = self._places
+        if places is None:
+            raise CatalogUnavailable("it is not started")
+        place = await places.take(writes=not readonly)
+        doubtful = self._reactor.seconds() >= place.trusted_until
+        working = place.run(_run, doubtful, readonly, function, args)
+        # Apart from the thread's own Deferred: cancelling this one gives the connection to nobody else early.
+        result: Deferred[_T] = Deferred()
+        working.addBoth(self._ended, places, place, readonly, result)
+        return await result
+
+    def _ended(
+        self, outcome: _T | Failure, places: Places[_Place], place: _Place, readonly: bool, result: Deferred[_T]
+    ) -> None:
+        place.trusted_until = self._reactor.seconds() + IDLE_SECONDS
+        if isinstance(outcome, Failure):
+            self._note(outcome, heard=not result.called)
+        places.give_back(place, writes=not readonly)
+        if not result.called:
+            result.callback(outcome)  # a Failure goes on as one
+
+    def _note(self, failure: Failure, *, heard: bool) -> None:
+        error = failure.value
+        cause = error.__cause__ if error is not None else None
+        if isinstance(cause, DBAPIError) and cause.connection_invalidated:
+            # What broke this connection (the server was restarted, say) broke the others most likely.
+            for place in self._kept:
+                place.trusted_until = 0.0
+        if isinstance(error, CatalogUnavailable) and isinstance(cause, DBAPIError):
+            self._log.warn("database: {error}", error=redact_text(" ".join(str(cause.orig).split())))
+        elif not heard:
+            self._log.warn("database: a transaction whose caller had left failed: {error!r}", error=error)
+
+    def _opened(self, outcomes: list[tuple[bool, Any]], writers: int, started: Deferred[None]) -> None:
+        opened = [outcome for succeeded, outcome in outcomes if succeeded]
+        failures = [outcome.value for succeeded, outcome in outcomes if not succeeded]
+        if started.called or failures:  # nobody waits any more, or it cannot be done
+            closing = Deferred.fromCoroutine(self._close(opened))
+            if not started.called:
+                refusal = _translated(failures[0])
+                refusal.__cause__ = failures[0]
+                closing.addBoth(lambda _: started.errback(refusal))
+            return
+        now = self._reactor.seconds()
+        self._kept = [_Place(twisted, now + IDLE_SECONDS) for twisted in opened]
+        self._places = Places(self.clock, self._kept, writers, self._wait_seconds)
+        started.callback(None)
+
+    async def _close(self, connections: list[Any]) -> None:
+        # Closing queues up behind a transaction that is still running, in the same thread.
+        closing = DeferredList([connection.close() for connection in connections], consumeErrors=True)
+        closing.addTimeout(self._stop_seconds, self.clock)  # cancels, and so ends, those that are left
+        for succeeded, failure in await closing:
+            if succeeded:
+                continue
+            if failure.check(CancelledError):
+                self._log.warn("database: a transaction was still running after {n} s", n=self._stop_seconds)
+            else:
+                self._log.warn("database: a connection did not close: {error!r}", error=failure.value)
+
+
+def _run(
+    connection: sa.Connection,
+    doubtful: bool,
+    readonly: bool,
+    function: Callable[[sa.Connection, *_Args], _T],
+    args: tuple[*_Args],
+) -> _T:
+    """
+    Run a transaction from its beginning to its end, in the connection's thread.
+    """
+    try:
+        if doubtful:
+            dialects.ping(connection)
+        with connection.begin():
+            dialects.begin(connection, readonly=readonly)
+            result = function(connection, *args)
+            if isinstance(result, sa.Result):
+                raise TypeError("a cursor does not outlive its transaction: return the rows")
+            return result
+    except SQLAlchemyError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: BaseException) -> Exception:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return CatalogUnavailable("the connection to the database was lost")
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        # The driver's words may name hosts and users; they are in the cause, and in the log.
+        return CatalogUnavailable("the database cannot be reached, or did not do its work in time")
+    return StatementFailed(type(error).__name__)
+
+
+def _quit(failure: Failure, worker: Any) -> Failure:
+    worker.quit()
+    return failure
