@@ -1,0 +1,32 @@
+"""
+Files for tests: made, made cold, and counted while open.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from glance_tx.streaming.readahead import in_memory
+
+
+def descriptor_of(test: SynchronousTestCase, data: bytes) -> int:
+    """Write a file and open it for reading; the caller, or what it is given to, closes it."""
+    path = Path(test.mktemp())
+    path.write_bytes(data)
+    return os.open(path, os.O_RDONLY)
+
+
+def descriptors() -> int:
+    """Count what this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def drop_from_memory(test: SynchronousTestCase, descriptor: int) -> None:
+    """Drop a file from the page cache; skip the test where the file system keeps it all the same."""
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if in_memory(descriptor, 0, os.fstat(descriptor).st_size):
+        raise SkipTest(f"{test.mktemp()}: this file system does not let go of pages")
