@@ -1,0 +1,80 @@
+"""
+Version discovery, and the prefixes that lead to the same API.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from glance_tx.web.app import App, BodyRule
+from glance_tx.web.endpoint import PublicEndpoint
+from glance_tx.web.request import Request
+from glance_tx.web.response import Response, json_response
+
+__all__ = ["CURRENT_VERSION", "SUPPORTED_VERSIONS", "VersionRoutes", "without_version"]
+
+CURRENT_VERSION: Final = "v2.7"
+SUPPORTED_VERSIONS: Final = ("v2.2", "v2.1", "v2.0")
+"""
+What is announced: the versions whose additions are there. Clients take a version as a promise of its features, so
+those in between, which stand for actions and import, are left out until they work.
+"""
+
+# Always accepted, whatever is announced (contract section 1.1).
+_PREFIXES: Final = frozenset({"v2", *(f"v2.{minor}" for minor in (0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 17))})
+_VERSION: Final = re.compile(r"v[0-9]+(?:\.[0-9]+)?")
+_UNKNOWN: Final = "/unknown-version"
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def without_version(path: str) -> str:
+    """
+    Make all spellings of the API's prefix one, and of every version that is not known one path.
+    """
+    _, first, *rest = path.split("/", 2) if path.startswith("/") else ("", "")
+    if _VERSION.fullmatch(first) is None:
+        return path
+    return "/".join(("/v2", *rest)) if first in _PREFIXES else _UNKNOWN
+
+
+class VersionRoutes:
+    """
+    ``/``, ``/versions`` and every path of an unknown version: which versions there are. No token is needed.
+    """
+
+    def __init__(self, endpoint: PublicEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def mount(self, app: App) -> None:
+        """
+        Add the routes to an application.
+        """
+        app.add("GET", "/versions", self.versions)
+        app.add("GET", "/v2", self.add_slash)
+        for path in ("/", _UNKNOWN):
+            for method in _METHODS:
+                app.add(method, path, self.choices, BodyRule.STREAM)
+
+    async def versions(self, request: Request) -> Response:
+        """
+        ``GET /versions``.
+        """
+        return json_response(self._document(request))
+
+    async def choices(self, request: Request) -> Response:
+        """
+        The same document, as the answer to a request that names no version, or one that is not there.
+        """
+        return json_response(self._document(request), 300)
+
+    async def add_slash(self, request: Request) -> Response:
+        """
+        ``GET /v2``: stock sends clients on to the path with a slash.
+        """
+        return Response(302, (("Location", f"{self._endpoint.base(request)}/v2/"),))
+
+    def _document(self, request: Request) -> dict[str, object]:
+        links = [{"rel": "self", "href": f"{self._endpoint.base(request)}/v2/"}]
+        announced = [(CURRENT_VERSION, "CURRENT"), *((name, "SUPPORTED") for name in SUPPORTED_VERSIONS)]
+        return {"versions": [{"id": name, "status": status, "links": links} for name, status in announced]}

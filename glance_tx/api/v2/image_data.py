@@ -1,0 +1,104 @@
+"""
+Routes of image data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from glance_tx.domain.images import Image
+from glance_tx.domain.transfers import Transfers
+from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
+from glance_tx.web.app import App, BodyRule
+from glance_tx.web.callers import Callers
+from glance_tx.web.errors import BadRequest, UnsupportedMediaType
+from glance_tx.web.media import media_type
+from glance_tx.web.request import Request
+from glance_tx.web.response import Response
+
+__all__ = ["ImageDataRoutes"]
+
+_OCTETS: Final = "application/octet-stream"
+_DATA: Final = "/v2/images/<image_id>/file"
+
+
+class ImageDataRoutes:
+    """
+    Upload and download image data (contract sections 3.2 and 3.3).
+    """
+
+    def __init__(self, transfers: Transfers, callers: Callers) -> None:
+        self._transfers = transfers
+        self._callers = callers
+
+    def mount(self, app: App) -> None:
+        """
+        Add the routes to an application.
+        """
+        app.add("PUT", _DATA, self.upload, BodyRule.STREAM)
+        app.add("GET", _DATA, self.download)
+        app.add("HEAD", _DATA, self.facts)
+
+    async def upload(self, request: Request, image_id: str) -> Response:
+        """
+        ``PUT /v2/images/{image_id}/file``.
+        """
+        caller = await self._callers.of(request)
+        kind = media_type(request)
+        if kind != _OCTETS:
+            raise UnsupportedMediaType(kind, (_OCTETS,))
+        await self._transfers.upload(caller, image_id, request.body, _declared_size(request))
+        return Response(204)
+
+    async def download(self, request: Request, image_id: str) -> Response:
+        """
+        ``GET /v2/images/{image_id}/file``.
+        """
+        caller = await self._callers.of(request)
+
+        def choose(size: int) -> ByteRange | None:
+            return requested_range(request.header("Range"), request.header("Content-Range"), size)
+
+        download = await self._transfers.download(caller, image_id, choose)
+        headers = [("Content-Type", _OCTETS)]
+        if download.image.checksum is not None:
+            # Hex, and of the whole image even for a part of it: what clients of stock Glance read here.
+            headers.append(("Content-MD5", download.image.checksum))
+        if download.range is None:
+            return Response(200, tuple(headers), download.body)
+        headers.append(("Content-Range", content_range(download.range, download.image.size or 0)))
+        return Response(206, tuple(headers), download.body)
+
+    async def facts(self, request: Request, image_id: str) -> Response:
+        """
+        ``HEAD /v2/images/{image_id}/file``: what a download would bring, after all of its checks.
+        """
+        caller = await self._callers.of(request)
+        image = await self._transfers.facts(caller, image_id)
+        return Response(200, _fact_headers(image), announced_length=image.size)
+
+
+def _declared_size(request: Request) -> int | None:
+    """
+    Tell how many bytes the client says the data have, by a header of its own or by the body's length.
+    """
+    declared = request.header("X-OpenStack-Image-Size")
+    if declared is None:
+        # 0 counts as unknown: clients send it for data that they do not know the size of.
+        return request.body.length or None
+    if not declared.isascii() or not declared.isdecimal() or len(declared) > 19:
+        raise BadRequest(f"the header X-OpenStack-Image-Size must be an integer of 0 or more, not {declared!r}")
+    return int(declared)
+
+
+def _fact_headers(image: Image) -> tuple[tuple[str, str], ...]:
+    headers = [("Content-Type", _OCTETS)]
+    if image.checksum is not None:
+        headers.append(("Content-MD5", image.checksum))
+    if image.os_hash_algo is not None and image.os_hash_value is not None:
+        headers += [
+            ("ETag", f'"{image.os_hash_algo}:{image.os_hash_value}"'),
+            ("X-OpenStack-Image-Hash-Algo", image.os_hash_algo),
+            ("X-OpenStack-Image-Hash-Value", image.os_hash_value),
+        ]
+    return tuple(headers)

@@ -1,0 +1,172 @@
+"""
+The query of an image list, read strictly (contract section 2.7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, cast
+from urllib.parse import parse_qsl, urlencode
+
+from glance_tx.domain.catalog import FILTERS, SORT_KEYS
+from glance_tx.domain.errors import InvalidQuery
+from glance_tx.domain.images import Visibility
+from glance_tx.domain.interfaces import ImageQuery, Viewer
+from glance_tx.web.errors import BadRequest
+
+__all__ = ["Direction", "Pairs", "first_link", "next_link", "parse_image_query", "query_pairs"]
+
+Direction = Literal["asc", "desc"]
+Pairs = Sequence[tuple[str, str]]
+
+_DIRECTIONS: Final = ("asc", "desc")
+_MEMBER_STATUSES: Final = ("pending", "accepted", "rejected", "all")
+_WHOLE_NUMBERS: Final = frozenset({"min_disk", "min_ram", "size"})
+# Of stock's filters these say more than equality, which the catalog cannot answer yet. They are refused, for an
+# answer that ignores a filter looks like one that kept to it.
+_OPERATOR_FILTERS: Final = frozenset({"created_at", "updated_at"})
+_OPERATORS: Final = ("in:", "eq:", "neq:", "gt:", "gte:", "lt:", "lte:")
+_WITH_OPERATORS: Final = frozenset({"container_format", "disk_format", "id", "name", "status"})
+_GREATEST: Final = 2**63 - 1
+
+
+def query_pairs(query: bytes) -> Pairs:
+    """
+    Split a query string into names and values, in order and with every repetition.
+
+    :raises BadRequest: It is not UTF-8.
+    """
+    try:
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadRequest("the query is not UTF-8, percent-encoded, or has too many parts") from error
+
+
+def first_link(path: str, pairs: Pairs) -> str:
+    """
+    Link to the first page of the same list.
+    """
+    return _link(path, [pair for pair in pairs if pair[0] != "marker"])
+
+
+def next_link(path: str, pairs: Pairs, marker: str) -> str:
+    """
+    Link to the page that begins after an image. Parameters that were repeated stay so.
+    """
+    return _link(path, [*(pair for pair in pairs if pair[0] != "marker"), ("marker", marker)])
+
+
+def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
+    """
+    Read what a client wants listed.
+
+    Of a parameter that is there more than once, and means one thing only, the last counts, as in stock Glance.
+
+    :param default_limit: Images in a page where the client does not say.
+    :return: A query without its viewer's project, which is the caller's to tell.
+    :raises InvalidQuery: A parameter cannot be what it is.
+    """
+    last = dict(pairs)
+    filters: dict[str, object] = {}
+    properties: dict[str, str] = {}
+    for name, value in last.items():
+        if name in FILTERS:
+            filters[name] = _filter(name, value)
+        elif name not in _PARAMETERS:
+            _refuse_operator(name)
+            properties[name] = value
+    if "member_status" in last:
+        _one_of("member_status", last["member_status"], _MEMBER_STATUSES)
+    return ImageQuery(
+        viewer=Viewer(None, is_admin=False),
+        filters=filters,
+        properties=properties,
+        tags=frozenset(value for name, value in pairs if name == "tag"),
+        visibility=_visibility(last.get("visibility")),
+        os_hidden=_flag("os_hidden", last["os_hidden"]) if "os_hidden" in last else False,
+        sort=_sort(pairs),
+        limit=_number("limit", last["limit"]) if "limit" in last else default_limit,
+        marker=last.get("marker"),
+    )
+
+
+_PARAMETERS: Final = frozenset(
+    {"limit", "marker", "member_status", "os_hidden", "sort", "sort_dir", "sort_key", "tag", "visibility"}
+)
+
+
+def _link(path: str, pairs: Iterable[tuple[str, str]]) -> str:
+    query = urlencode(list(pairs))
+    return f"{path}?{query}" if query else path
+
+
+def _filter(name: str, value: str) -> object:
+    if name in _WHOLE_NUMBERS:
+        return _number(name, value)
+    if name == "protected":
+        return _flag(name, value)
+    if name in _WITH_OPERATORS and value.startswith(_OPERATORS):
+        raise InvalidQuery(f"only equality is supported as a filter on {name!r} here, not {value!r}")
+    return value
+
+
+def _refuse_operator(name: str) -> None:
+    if name == "changes-since":
+        raise InvalidQuery("a list cannot be filtered by 'changes-since'; use a filter on 'updated_at'")
+    if name in _OPERATOR_FILTERS or (name.endswith(("_min", "_max")) and name[:-4] in _WHOLE_NUMBERS):
+        raise InvalidQuery(f"a filter on {name!r} is not supported here")
+
+
+def _number(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdecimal() or len(value) > 19 or int(value) > _GREATEST:
+        raise InvalidQuery(f"{name!r} must be an integer of 0 or more, not {value!r}")
+    return int(value)
+
+
+def _flag(name: str, value: str) -> bool:
+    return _one_of(name, value.lower(), ("true", "false")) == "true"
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise InvalidQuery(f"{name!r} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def _visibility(value: str | None) -> Visibility | Literal["all"] | None:
+    if value is None:
+        return None
+    _one_of("visibility", value, (*Visibility, "all"))
+    return "all" if value == "all" else Visibility(value)
+
+
+def _sort(pairs: Pairs) -> tuple[tuple[str, Direction], ...]:
+    keys = [value for name, value in pairs if name == "sort_key"]
+    directions = [value for name, value in pairs if name == "sort_dir"]
+    together = [value for name, value in pairs if name == "sort"]
+    if together and (keys or directions):
+        raise InvalidQuery("'sort' cannot be used together with 'sort_key' or 'sort_dir'")
+    if together:
+        return _checked(_split_sort(together[-1]))
+    if not keys and not directions:
+        return (("created_at", "desc"),)
+    keys = keys or ["created_at"]
+    directions = directions or ["desc"]
+    if len(directions) == 1:
+        directions *= len(keys)
+    if len(directions) != len(keys):
+        raise InvalidQuery(f"{len(directions)} of 'sort_dir' do not fit {len(keys)} of 'sort_key'")
+    return _checked(zip(keys, directions, strict=True))
+
+
+def _split_sort(value: str) -> Iterable[tuple[str, str]]:
+    for part in value.split(","):
+        key, _, direction = part.partition(":")
+        yield key.strip(), direction.strip() or "desc"
+
+
+def _checked(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, Direction], ...]:
+    return tuple(
+        (_one_of("sort_key", key, sorted(SORT_KEYS)), cast(Direction, _one_of("sort_dir", direction, _DIRECTIONS)))
+        for key, direction in pairs
+    )
