@@ -21,19 +21,17 @@ from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, cast
 
 import sqlalchemy as sa
 from attrs import define
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from glance_tx.db import dialects
-from glance_tx.db.errors import StatementFailed
+from glance_tx.db.errors import in_a_line, translated
 from glance_tx.db.places import Places
 from glance_tx.db.urls import read_url
 from glance_tx.domain.errors import CatalogUnavailable
-from glance_tx.telemetry.redact import redact_text
 
 if "alchimia" not in sys.modules:
     # See Note [Alchimia]. The stub has the one name that the package looks for.
@@ -197,7 +195,7 @@ class Database:
             for place in self._kept:
                 place.trusted_until = 0.0
         if isinstance(error, CatalogUnavailable) and isinstance(cause, DBAPIError):
-            self._log.warn("database: {error}", error=redact_text(" ".join(str(cause.orig).split())))
+            self._log.warn("database: {error}", error=in_a_line(cause))
         elif not heard:
             self._log.warn("database: a transaction whose caller had left failed: {error!r}", error=error)
 
@@ -207,8 +205,9 @@ class Database:
         if started.called or failures:  # nobody waits any more, or it cannot be done
             closing = Deferred.fromCoroutine(self._close(opened))
             if not started.called:
-                refusal = _translated(failures[0])
-                refusal.__cause__ = failures[0]
+                cause = failures[0]
+                refusal = translated(cause, detailed=True) if isinstance(cause, SQLAlchemyError) else cause
+                refusal.__cause__ = cause if refusal is not cause else None
                 closing.addBoth(lambda _: started.errback(refusal))
             return
         now = self._reactor.seconds()
@@ -249,16 +248,7 @@ def _run(
                 raise TypeError("a cursor does not outlive its transaction: return the rows")
             return result
     except SQLAlchemyError as error:
-        raise _translated(error) from error
-
-
-def _translated(error: BaseException) -> Exception:
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return CatalogUnavailable("the connection to the database was lost")
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
-        # The driver's words may name hosts and users; they are in the cause, and in the log.
-        return CatalogUnavailable("the database cannot be reached, or did not do its work in time")
-    return StatementFailed(type(error).__name__)
+        raise translated(error) from error
 
 
 def _quit(failure: Failure, worker: Any) -> Failure:
