@@ -13,14 +13,14 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from glance_tx.telemetry.access import AccessRecord, AccessSink
-from glance_tx.web.errors import BadRequest, DeadlineExceeded, MethodNotAllowed, RouteNotFound
-from glance_tx.web.exchange import Exchange
+from glance_tx.web.errors import BadRequest, DeadlineExceeded, MethodNotAllowed, RouteNotFound, WebError
+from glance_tx.web.exchange import Exchange, Respond
 from glance_tx.web.faults import FaultTable
 from glance_tx.web.jsonbody import JSON_LIMIT_BYTES, JsonDocument, read_json
 from glance_tx.web.request import Request
 from glance_tx.web.resource import ApplicationResource
 from glance_tx.web.response import Response
-from glance_tx.web.routing import BodyRule, Handler, Route, Router, decode_path, origin_form
+from glance_tx.web.routing import BodyRule, Handler, Route, Router, decode_path
 
 __all__ = ["App", "BodyRule", "Handler", "request_json"]
 
@@ -95,7 +95,7 @@ class App:
         """
         Let a handler answer everything that has no route: any method, any path, with the body as it comes.
 
-        It finds the target as it was sent in ``request.uri``, always with a leading slash.
+        It finds the target as it was sent in ``request.uri``; that has a leading slash, always.
         """
         self._fallback = handler
 
@@ -109,8 +109,22 @@ class App:
         """
         Take a request over, once its head is in.
         """
+        self._start(request, self._respond)
+
+    def refuse(self, request: Request, error: WebError) -> None:
+        """
+        Answer a request that no route can be asked about, as its head is malformed or too late: what a site is to do
+        with such a one.
+        """
+
+        async def respond(exchange: Exchange) -> Response:
+            raise error
+
+        self._start(request, respond)
+
+    def _start(self, request: Request, respond: Respond) -> None:
         self._in_progress += 1
-        Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds).start(self._respond)
+        Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds).start(respond)
 
     def _ended(self, record: AccessRecord) -> None:
         self._in_progress -= 1
@@ -118,8 +132,6 @@ class App:
 
     async def _respond(self, exchange: Exchange) -> Response:
         request = exchange.request
-        request.uri = origin_form(request.uri)
-        request.path = request.uri.partition(b"?")[0]
         try:
             route, arguments = self._find(request)
         except (BadRequest, RouteNotFound, MethodNotAllowed):

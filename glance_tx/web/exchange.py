@@ -2,10 +2,13 @@
 One request and its answer, from the head of the one to the last byte of the other.
 """
 
+# Twisted left the methods of its requests untyped.
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -25,6 +28,8 @@ __all__ = ["Exchange", "Respond"]
 
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
+_NOBODY_ASKS: Final = Response(499)
+"""Stands in for an answer where the client left before there was one. It is never sent."""
 
 
 class Exchange:
@@ -79,43 +84,35 @@ class Exchange:
     async def _run(self, respond: Respond) -> None:
         complete = False
         try:
-            response = await self._answer(respond)
-            if response is not None:
-                complete = await self._deliver(response)
+            complete = await self._deliver(await self._answer(respond))
         finally:
             self._note(self._record(complete))
 
-    async def _answer(self, respond: Respond) -> Response | None:
-        """
-        Get the answer, whatever happens.
-
-        :return: ``None`` where there is nobody left to send it to.
-        """
+    async def _answer(self, respond: Respond) -> Response:
         try:
-            return await respond(self)
+            return _checked(await respond(self))
         except Exception as exc:
             return self._refusal(exc)
 
-    def _refusal(self, exc: Exception) -> Response | None:
-        accept = self._accept()
+    def _refusal(self, exc: Exception) -> Response:
+        """
+        Make an answer of what went wrong before there was another, and log what operators should know of.
+        """
         if self._client_left and isinstance(exc, CancelledError):
-            return None
+            return _NOBODY_ASKS
+        facts: dict[str, Any] = {
+            "request_id": self.request.request_id,
+            "method": self._method,
+            "path": self._target.partition("?")[0],
+        }
+        accept = self._accept()
         response = self._faults.answer(exc, accept)
         if response is None:
-            self.log.failure(
-                "unexpected error in {method} {path} ({request_id})",
-                method=self._method,
-                path=self._target.partition("?")[0],
-                request_id=self.request.request_id,
-            )
-            response = render(accept, UNEXPECTED)
-        elif response.status >= UNEXPECTED.status and not self._client_left:
-            self.log.warn(
-                "{request_id} is answered {status}: {reason}",
-                request_id=self.request.request_id,
-                status=response.status,
-                reason=str(exc),
-            )
+            self.log.failure("unexpected error in {method} {path} ({request_id})", Failure(exc), **facts)
+            return render(accept, UNEXPECTED)
+        if response.status >= UNEXPECTED.status and not self._client_left:
+            text = "{method} {path} ({request_id}) is answered {status}: {reason}"
+            self.log.warn(text, status=response.status, reason=str(exc), **facts)
         return response
 
     def _accept(self) -> str | None:
@@ -124,9 +121,9 @@ class Exchange:
 
     async def _deliver(self, response: Response) -> bool:
         """
-        Send the answer.
+        Send the answer; if that fails before its first byte, an answer that says so.
 
-        :return: Whether its last byte was handed to the connection.
+        :return: Whether the last byte of the answer was handed to the connection.
         """
         complete = False
         try:
@@ -138,6 +135,10 @@ class Exchange:
                 if complete:
                     self.request.finish()
         except Exception as exc:
+            if not self._client_left and not self.request.startedWriting:
+                self._forget(response)
+                # Bytes in memory: this cannot come here again for the same reason.
+                return await self._deliver(self._refusal(exc))
             self._report_break(exc)
             self._abort()
         finally:
@@ -145,12 +146,16 @@ class Exchange:
                 response.on_end(complete)
         return complete
 
+    def _forget(self, response: Response) -> None:
+        for name, _ in response.headers:
+            self.request.responseHeaders.removeHeader(name)
+
     def _report_break(self, exc: Exception) -> None:
         # A client that leaves is no news; the access record tells.
         if isinstance(exc, ReceiverLost) or (self._client_left and isinstance(exc, CancelledError)):
             return
         text = "the answer to {request_id} broke off after {sent} bytes: {reason}"
-        facts = {
+        facts: dict[str, Any] = {
             "request_id": self.request.request_id,
             "sent": self.request.sentLength,
             "reason": str(exc) or type(exc).__name__,
@@ -158,7 +163,7 @@ class Exchange:
         if isinstance(exc, FactualError):
             self.log.warn(text, **facts)
         else:
-            self.log.failure(text, **facts)
+            self.log.failure(text, Failure(exc), **facts)
 
     async def _send(self, response: Response) -> None:
         request, body = self.request, response.body
@@ -170,7 +175,7 @@ class Exchange:
         elif body is None or isinstance(body, bytes):
             request.write(body or b"")
         else:
-            await send_body(request, body, stall_seconds=self._stall_seconds)
+            await send_body(request, body, clock=self._clock, stall_seconds=self._stall_seconds)
 
     def _set_head(self, response: Response, content_length: int | None) -> None:
         request = self.request
@@ -213,6 +218,13 @@ class Exchange:
 
 Respond = Callable[[Exchange], Awaitable[Response]]
 """Makes the answer of an exchange, and names its route in passing."""
+
+
+def _checked(response: object) -> Response:
+    # Handlers come through Klein, which knows no types.
+    if not isinstance(response, Response):
+        raise TypeError(f"a handler answered {response!r}")
+    return response
 
 
 def _content_length(response: Response, *, bodiless: bool) -> int | None:

@@ -18,10 +18,14 @@ from glance_tx.web.accept import parse_accept, quality
 from glance_tx.web.errors import (
     BadRequest,
     DeadlineExceeded,
+    ExpectationUnknown,
+    HeadTooLarge,
     MethodNotAllowed,
     PayloadTooLarge,
+    RequestTimedOut,
     RouteNotFound,
     UnsupportedMediaType,
+    UriTooLong,
 )
 from glance_tx.web.response import Response
 
@@ -85,6 +89,10 @@ def _unsupported_media_type(exc: UnsupportedMediaType) -> Fault:
 
 _EDGE: Final[Mapping[type[Exception], Rule]] = {
     BadRequest: 400,
+    RequestTimedOut: 408,
+    UriTooLong: 414,
+    ExpectationUnknown: 417,
+    HeadTooLarge: 431,
     RouteNotFound: 404,
     MethodNotAllowed: _method_not_allowed,
     PayloadTooLarge: 413,

@@ -5,6 +5,7 @@ The one resource of a site.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -27,7 +28,7 @@ class ApplicationResource:
 
     isLeaf = True
 
-    def __init__(self, handle: Callable[[IRequest], None]) -> None:
+    def __init__(self, handle: Callable[[Any], None]) -> None:
         self._handle = handle
 
     def render(self, request: IRequest) -> int:

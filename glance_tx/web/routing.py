@@ -19,13 +19,11 @@ from werkzeug import exceptions as werkzeug_exceptions
 from glance_tx.web.errors import BadRequest, MethodNotAllowed, RouteNotFound
 from glance_tx.web.response import Response
 
-__all__ = ["BodyRule", "Handler", "Route", "Router", "decode_path", "origin_form"]
+__all__ = ["BodyRule", "Handler", "Route", "Router", "decode_path"]
 
 Handler = Callable[..., Awaitable[Response]]
 """Answers a request: takes it, and what the path's converters found as keyword arguments."""
 
-_ABSOLUTE_FORM: Final = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
-_NEVER_IN_A_TARGET: Final = re.compile(rb"[\x00-\x20#\x7f]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # Stands for any method that no route can have: methods are case-sensitive, and the matcher below is not.
 _NO_METHOD: Final = "-"
@@ -99,7 +97,8 @@ class Router:
         :raises RouteNotFound: No route has that path.
         :raises MethodNotAllowed: None of those that have it has that method.
         """
-        if path.startswith("//"):  # the matcher would take it for a single one
+        # The matcher would put right how many slashes a path begins with.
+        if not path.startswith("/") or path.startswith("//"):
             raise RouteNotFound(path)
         try:
             rule, arguments = self._matcher.match(path, method if method.isupper() else _NO_METHOD, return_rule=True)
@@ -116,26 +115,6 @@ class Router:
         """
         # Klein makes a Deferred of every coroutine, which is what its annotations cannot say.
         return cast("Deferred[Response]", self._klein.execute_endpoint(route.label, request, **arguments))
-
-
-def origin_form(target: bytes) -> bytes:
-    """
-    Reduce a request target to path and query (RFC 9112 section 3.2).
-
-    :param target: As the request line has it.
-    :raises BadRequest: It has characters that none may have.
-    :raises RouteNotFound: It names no path (the ``*`` of OPTIONS, the authority of CONNECT).
-    """
-    if _NEVER_IN_A_TARGET.search(target):
-        raise BadRequest("the request target has characters that it must not have")
-    if not target.startswith(b"/"):
-        authority = _ABSOLUTE_FORM.match(target)
-        if authority is None:
-            raise RouteNotFound(target.decode("latin-1"))
-        target = target[authority.end() :]
-        if not target.startswith(b"/"):
-            target = b"/" + target
-    return target
 
 
 def decode_path(path: bytes) -> str:

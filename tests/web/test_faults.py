@@ -16,10 +16,14 @@ from glance_tx.web.accept import parse_accept, quality
 from glance_tx.web.errors import (
     BadRequest,
     DeadlineExceeded,
+    ExpectationUnknown,
+    HeadTooLarge,
     MethodNotAllowed,
     PayloadTooLarge,
+    RequestTimedOut,
     RouteNotFound,
     UnsupportedMediaType,
+    UriTooLong,
 )
 from glance_tx.web.faults import UNEXPECTED, Fault, FaultTable, render
 from glance_tx.web.response import Response
@@ -173,7 +177,11 @@ class FaultTableTests(SynchronousTestCase):
             RouteNotFound("/x"): 404,
             MethodNotAllowed("PUT", ("GET",)): 405,
             PayloadTooLarge(1): 413,
-            UnsupportedMediaType(None): 415,
+            UnsupportedMediaType("text/plain"): 415,
+            RequestTimedOut(1.0): 408,
+            UriTooLong(1): 414,
+            ExpectationUnknown("x"): 417,
+            HeadTooLarge("x", 1): 431,
             DeadlineExceeded(1.0): 503,
             BodyLost(1, "x"): 400,
             BodyTooLong(1): 413,

@@ -1,0 +1,121 @@
+"""
+Connections that can be brought to an end without cutting a transfer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from glance_tx.web.channel import Channel
+from glance_tx.web.limits import EdgeLimits
+from glance_tx.web.request import EdgeSite, Refuse, plain_refusal
+
+__all__ = ["DrainingChannel", "DrainingSite"]
+
+
+class DrainingChannel(Channel):
+    """
+    A connection that its site knows of, and may ask to end.
+    """
+
+    site: DrainingSite
+
+    def connectionMade(self) -> None:
+        """
+        Tell the site.
+        """
+        super().connectionMade()
+        self.site.joined(self)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """
+        Tell the site.
+        """
+        super().connectionLost(reason)
+        self.site.left(self)
+
+    def retire(self) -> None:
+        """
+        End after the answer that is under way, or now if there is none.
+        """
+        # One that is not persistent ends by itself; it may be waiting for its client to read an early answer.
+        if self.persistent:
+            self.persistent = False
+            if not self.requests:
+                self.loseConnection()
+
+
+class DrainingSite(EdgeSite):
+    """
+    A site that can be left in peace.
+
+    :param resource: Gets the requests.
+    :param reactor: The clock of all deadlines.
+    :param refuse: Answers what does not get as far as the resource.
+    """
+
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - a frozen value
+        refuse: Refuse = plain_refusal,
+    ) -> None:
+        super().__init__(resource, reactor, limits, refuse)
+        self.protocol = partial(DrainingChannel, reactor, limits)  # type: ignore[assignment]
+        self._channels: set[DrainingChannel] = set()
+        self._draining: list[Deferred[None]] = []
+
+    @property
+    def connection_count(self) -> int:
+        """
+        How many connections there are.
+        """
+        return len(self._channels)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Ask all connections to end. New ones are to be kept away by whoever lets them in.
+
+        :return: Fires when there is none left.
+        """
+        drained: Deferred[None] = Deferred()
+        self._draining.append(drained)
+        for channel in list(self._channels):
+            channel.retire()
+        self._check()
+        return drained
+
+    def drop_all(self) -> None:
+        """
+        Cut all connections.
+        """
+        for channel in list(self._channels):
+            channel.drop()
+
+    def joined(self, channel: DrainingChannel) -> None:
+        """
+        Take note of a new connection.
+        """
+        self._channels.add(channel)
+        # One may have been accepted in the very moment in which the port was closed.
+        if self._draining:
+            channel.retire()
+
+    def left(self, channel: DrainingChannel) -> None:
+        """
+        Take note of the end of a connection.
+        """
+        self._channels.discard(channel)
+        self._check()
+
+    def _check(self) -> None:
+        if not self._channels:
+            draining, self._draining = self._draining, []
+            for drained in draining:
+                drained.callback(None)
