@@ -17,9 +17,15 @@ from glance_tx.settings.errors import Problem, SettingsError
 from glance_tx.settings.files import ConfigFiles, read_files
 from glance_tx.settings.stock import StockOptions
 
-__all__ = ["Conflict", "Loaded", "Program", "Settings", "load"]
+__all__ = ["Conflict", "Loaded", "NoSuchSection", "Program", "Settings", "load"]
 
 _S = TypeVar("_S", bound=Section)
+
+
+class NoSuchSection(KeyError):
+    """
+    A section that the program does not declare, or, while it is checked, one with values that are wrong.
+    """
 
 
 @frozen
@@ -37,12 +43,12 @@ class Settings:
         """
         Fetch a section by its class, or by a class it is derived from.
 
-        :raises KeyError: The program has no such section.
+        :raises NoSuchSection: The program has none such.
         """
         for section in self._sections:
             if isinstance(section, kind):
                 return section
-        raise KeyError(kind)
+        raise NoSuchSection(kind)
 
 
 @frozen
@@ -119,12 +125,10 @@ class _Loading:
         conf = self._parse()
         if conf is not None:
             sections = [made for kind in self._program.sections if (made := self._section(conf, kind)) is not None]
-            # Half a configuration would only give rise to conflicts that are none.
+            settings = Settings(tuple(sections), self._folders)
+            self._problems.extend(self._conflicts(settings))
             if not self._problems:
-                settings = Settings(tuple(sections), self._folders)
-                self._problems.extend(self._conflicts(settings))
-                if not self._problems:
-                    return Loaded(settings, tuple(self._warnings))
+                return Loaded(settings, tuple(self._warnings))
         raise SettingsError(tuple(self._problems))
 
     def _look_for_strangers(self) -> None:
@@ -139,9 +143,11 @@ class _Loading:
             stock = self._program.stock.find(section, option)
             if stock is None:
                 self._warnings.append(Problem(self._unknown(section, option, own), file, section, option))
-            elif stock.fatal and written.value.strip().lower() not in stock.harmless:
+            elif stock.asks_for_nothing(written.value):
+                continue
+            elif stock.fatal:
                 self._problems.append(Problem(f"not supported: {stock.reason}", file, section, option))
-            elif written.value.strip().lower() not in stock.harmless:
+            else:
                 self._warnings.append(Problem(f"no effect: {stock.reason}", file, section, option))
 
     def _unknown(self, section: str, option: str, own: Iterable[tuple[str, str]]) -> str:
@@ -178,8 +184,7 @@ class _Loading:
                 value = self._value(conf, kind, name, opt)
             except _Refused as refused:
                 complete = False
-                # A file that could not be read may hold what is missing.
-                if refused.problem.file is not None or not self._files.problems:
+                if refused.problem.file is not None or self._all_read:
                     self._problems.append(refused.problem)
                 continue
             if value is not None:
@@ -197,7 +202,8 @@ class _Loading:
             if is_required(kind, name):
                 raise _Refused(Problem(f"is not set; must be {describe(opt)}", None, kind.GROUP, opt.name))
             return None
-        shown = "(hidden)" if opt.secret else written.value
+        # What has an "@" may be a URL with a password where none belongs.
+        shown = "(hidden)" if opt.secret or "@" in written.value else written.value
         where = (str(written.file), kind.GROUP, opt.name, shown)
         if not written.value.strip():
             # An option that may be unset is unset by an empty value.
@@ -215,10 +221,24 @@ class _Loading:
 
     def _conflicts(self, settings: Settings) -> Iterator[Problem]:
         for check in self._program.checks:
-            for conflict in check(settings):
+            try:
+                conflicts = list(check(settings))
+            except NoSuchSection:
+                # Reported already, with what is wrong in it.
+                continue
+            for conflict in conflicts:
                 written = self._files.values.get((conflict.section, conflict.option))
-                file = str(written.file) if written is not None else None
-                yield Problem(conflict.reason, file, conflict.section, conflict.option)
+                if written is not None:
+                    yield Problem(conflict.reason, str(written.file), conflict.section, conflict.option)
+                elif self._all_read:
+                    yield Problem(conflict.reason, None, conflict.section, conflict.option)
+
+    @property
+    def _all_read(self) -> bool:
+        """
+        Whether what is not written is known to be missing: a file that could not be read may hold it.
+        """
+        return not self._files.problems
 
 
 class _Refused(Exception):

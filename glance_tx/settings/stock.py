@@ -4,12 +4,12 @@ Options of a stock Glance that mean nothing here, and which of them must stop a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from attrs import field, frozen
 
-__all__ = ["StockOption", "StockOptions"]
+__all__ = ["StockOption", "StockOptions", "without_effect"]
 
 _ANY: Final = "*"
 
@@ -27,7 +27,7 @@ class StockOption:
     :param option: ``*`` for all options of the section that are not listed by themselves.
     :param reason: What happens (or does not) in its stead; read by operators.
     :param fatal: It promises protection that this program does not give, so the program refuses to start.
-    :param harmless: Values, in lower case, that ask for what this program does anyway.
+    :param harmless: Values, in lower case, that ask for what this program does anyway. An empty value always does.
     """
 
     section: str
@@ -35,6 +35,13 @@ class StockOption:
     reason: str
     fatal: bool = False
     harmless: frozenset[str] = field(converter=_lowered, default=())
+
+    def asks_for_nothing(self, value: str) -> bool:
+        """
+        Tell whether a value, as written, asks for nothing that this program does not do.
+        """
+        plain = value.strip().lower()
+        return not plain or plain in self.harmless
 
 
 class StockOptions:
@@ -50,3 +57,16 @@ class StockOptions:
         Look an option up.
         """
         return self._by_name.get((section, option)) or self._by_name.get((section, _ANY))
+
+
+def without_effect(sections: Mapping[str, str], single: Mapping[str, str]) -> Iterator[StockOption]:
+    """
+    Make entries that are warned about and no more.
+
+    :param sections: Reasons by the names of whole sections.
+    :param single: Reasons by the names of options of ``DEFAULT``.
+    """
+    for name, reason in sections.items():
+        yield StockOption(name, _ANY, reason)
+    for name, reason in single.items():
+        yield StockOption("DEFAULT", name, reason)

@@ -1,0 +1,51 @@
+"""
+Everything an operator can say to glance-api.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from glance_tx.daemon_options import LogSettings, NodeSettings, RedisSettings, ThreadSettings
+from glance_tx.db.options import DatabaseSettings
+from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
+from glance_tx.policy.options import PolicySettings
+from glance_tx.settings import Program, Settings
+from glance_tx.stock_options import STOCK_OPTIONS
+from glance_tx.stores.options import FileStoreSettings
+from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors
+
+__all__ = ["GLANCE_API", "lock_folder"]
+
+GLANCE_API: Final = Program(
+    name="glance-api",
+    sections=(
+        ListenSettings,
+        HttpSettings,
+        LogSettings,
+        NodeSettings,
+        LimitSettings,
+        AuthSettings,
+        PolicySettings,
+        DatabaseSettings,
+        FileStoreSettings,
+        UploadSettings,
+        FormatSettings,
+        RedisSettings,
+        ManagementSettings,
+        ThreadSettings,
+        LockSettings,
+    ),
+    checks=(require_strategy, find_unusable_strategy, find_open_doors),
+    stock=STOCK_OPTIONS,
+)
+"""The program, for `glance_tx.settings.load`."""
+
+
+def lock_folder(settings: Settings) -> Path:
+    """
+    Say where lock files go: where the operator says, else beside the image data.
+    """
+    return settings[LockSettings].lock_path or settings[FileStoreSettings].folder.parent / "locks"

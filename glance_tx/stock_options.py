@@ -1,0 +1,103 @@
+"""
+Options of a stock Glance that glance-api does not have, and what that means for whoever brings them along.
+
+An option is fatal where it promises protection: a service that started in spite of it would be more open than its
+operator believes. The others are warned about, once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from glance_tx.daemon_stock_options import FALSE_WORDS, SHARED_STOCK_OPTIONS
+from glance_tx.settings.stock import StockOption, StockOptions, without_effect
+
+__all__ = ["STOCK_OPTIONS"]
+
+_PROTECTION: Final = (
+    StockOption(
+        "DEFAULT",
+        "property_protection_file",
+        "properties would be open that this file protects",
+        fatal=True,
+    ),
+    StockOption("DEFAULT", "property_protection_rule_format", "there are no property protections"),
+    StockOption(
+        "DEFAULT",
+        "user_storage_quota",
+        "projects would store more than they may",
+        fatal=True,
+        harmless=("0", "0b", "0kb", "0mb", "0gb", "0tb"),
+    ),
+    StockOption(
+        "DEFAULT", "use_keystone_limits", "projects would store more than they may", fatal=True, harmless=FALSE_WORDS
+    ),
+    StockOption("oslo_limit", "*", "there are no limits from Keystone"),
+    StockOption(
+        "DEFAULT",
+        "metadata_encryption_key",
+        "locations in the database would be readable, and those there could not be read",
+        fatal=True,
+    ),
+    StockOption(
+        "DEFAULT", "delayed_delete", "deleted data is removed at once and cannot be restored", harmless=FALSE_WORDS
+    ),
+    StockOption("DEFAULT", "allow_anonymous_access", "a request without a token is refused", harmless=FALSE_WORDS),
+    StockOption(
+        "image_format", "require_image_format_match", "image data is not inspected", fatal=True, harmless=FALSE_WORDS
+    ),
+    StockOption("image_format", "gpt_safety_checks_nonfatal", "image data is not inspected"),
+    StockOption("image_format", "vmdk_allowed_types", "image data is not inspected", fatal=True),
+    StockOption("barbican", "*", "signatures of images are not verified"),
+    StockOption("key_manager", "*", "signatures of images are not verified"),
+    StockOption("vault", "*", "signatures of images are not verified"),
+    StockOption("DEFAULT", "digest_algorithm", "signatures of images are not verified"),
+)
+
+_SECTIONS: Final[Mapping[str, str]] = {
+    "os_glance_staging_store": "there is no staging yet",
+    "os_glance_tasks_store": "there are no tasks yet",
+    "image_import_opts": "there is no import yet",
+    "import_filtering_opts": "there is no import yet",
+    "inject_metadata_properties": "there is no import yet",
+    "image_conversion": "there is no import yet",
+    "task": "there are no tasks yet",
+    "taskflow_executor": "there are no tasks yet",
+    "oslo_messaging_notifications": "no notifications are sent yet",
+    "oslo_messaging_rabbit": "no notifications are sent yet",
+    "oslo_messaging_kafka": "no notifications are sent yet",
+    "glance_store": "there is one store, in the files of filesystem_store_datadir",
+    "database": "connections are opened at start, kept, and tested when they were idle",
+    "oslo_concurrency": "locks are the kernel's, in lock_path",
+}
+
+_SINGLE: Final[Mapping[str, str]] = {
+    "enabled_backends": "there is one store, in the files of [glance_store] filesystem_store_datadir",
+    "worker_self_reference_url": "node_name tells nodes apart",
+    "node_staging_uri": "there is no staging yet",
+    "enabled_import_methods": "there is no import yet",
+    "show_image_direct_url": "locations are not shown yet",
+    "show_multiple_locations": "locations are not shown yet",
+    "do_secure_hash": "there is no location API yet",
+    "http_retries": "there is no location API yet",
+    "image_member_quota": "images have no members yet",
+    "image_location_quota": "images have one location",
+    "scrub_time": "deleted data is removed at once",
+    "scrub_pool_size": "deleted data is removed at once",
+    "wakeup_time": "deleted data is removed at once",
+    "disabled_notifications": "no notifications are sent yet",
+    "default_publisher_id": "no notifications are sent yet",
+    "transport_url": "no notifications are sent yet",
+    "control_exchange": "no notifications are sent yet",
+    "admin_role": "[oslo_policy] rules say who is an administrator (context_is_admin)",
+    "image_cache_dir": "the cache is a daemon of its own, glance-cache",
+    "image_cache_driver": "the cache is a daemon of its own, glance-cache",
+    "image_cache_max_size": "the cache is a daemon of its own, glance-cache",
+    "image_cache_stall_time": "the cache is a daemon of its own, glance-cache",
+    "image_cache_sqlite_db": "the cache is a daemon of its own, glance-cache",
+}
+
+
+STOCK_OPTIONS: Final = StockOptions((*SHARED_STOCK_OPTIONS, *_PROTECTION, *without_effect(_SECTIONS, _SINGLE)))
+"""What glance-api has not."""

@@ -1,0 +1,38 @@
+"""
+Everything an operator can say to glance-cache.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.stock_options import STOCK_OPTIONS
+from glance_tx.daemon_options import LogSettings, RedisSettings, ThreadSettings
+from glance_tx.identity.options import AuthSettings, find_unusable_strategy
+from glance_tx.policy.options import PolicySettings
+from glance_tx.settings import Program
+from glance_tx.web.options import HttpSettings, ManagementSettings, find_open_doors
+
+__all__ = ["GLANCE_CACHE"]
+
+GLANCE_CACHE: Final = Program(
+    name="glance-cache",
+    sections=(
+        CacheListenSettings,
+        StorageSettings,
+        HttpSettings,
+        LogSettings,
+        UpstreamSettings,
+        CacheSettings,
+        AuthSettings,
+        PolicySettings,
+        RedisSettings,
+        ManagementSettings,
+        ThreadSettings,
+    ),
+    # No strategy is fine: management requests are refused then.
+    checks=(find_unusable_strategy, find_open_doors),
+    stock=STOCK_OPTIONS,
+)
+"""The program, for `glance_tx.settings.load`."""
