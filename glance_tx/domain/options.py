@@ -34,7 +34,7 @@ class LimitSettings(Section):
         cfg.IntOpt(
             "image_size_cap",
             min=1,
-            max=2**63,
+            max=2**63 - 1,
             default=2**40,
             help="Most bytes that the data of one image may have. Stock's default, 1 TiB.",
         )
