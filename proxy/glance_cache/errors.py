@@ -84,6 +84,26 @@ class EntryCorrupt(CacheError):
 
 
 @frozen
+class EntryChanged(CacheError):
+    """
+    A cached file was changed by somebody else while it was being read.
+    """
+
+    message = "the data of the cached image {self.image_id} changed while it was being read"
+    image_id: str
+
+
+@frozen
+class EntryBusy(CacheError):
+    """
+    There is nothing to fill: the image's data is complete, or another fill writes it.
+    """
+
+    message = "the data of image {self.image_id} is in the cache, or on its way there, already"
+    image_id: str
+
+
+@frozen
 class FillFailed(CacheError):
     """
     A fill ended without a verified image.

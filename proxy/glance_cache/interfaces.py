@@ -4,14 +4,14 @@ What the caching tier needs: an image service before it, and an index beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
 
 from glance_tx.streaming.interfaces import IBodySource
 
-__all__ = ["HitTotals", "ICacheIndex", "IUpstream", "ImageFacts", "UpstreamCredentials"]
+__all__ = ["HitTotals", "ICacheIndex", "IEvictionPolicy", "IUpstream", "ImageFacts", "UpstreamCredentials"]
 
 
 @frozen
@@ -95,6 +95,20 @@ class HitTotals:
     bytes_sent: int = 0
     last_at: float = 0.0
 
+    def plus(self, other: HitTotals) -> HitTotals:
+        """
+        Add up what was counted apart.
+        """
+        return HitTotals(self.hits + other.hits, self.bytes_sent + other.bytes_sent, max(self.last_at, other.last_at))
+
+    def at_least(self, other: HitTotals) -> HitTotals:
+        """
+        Take the greater of each number: what two states of one count know together.
+        """
+        return HitTotals(
+            max(self.hits, other.hits), max(self.bytes_sent, other.bytes_sent), max(self.last_at, other.last_at)
+        )
+
 
 class ICacheIndex(Interface):
     """
@@ -116,10 +130,19 @@ class ICacheIndex(Interface):
         Let go of connections and files.
         """
 
-    async def merge_hits(node: str, totals: Mapping[str, HitTotals]) -> None:
+    async def merge_hits(node: str, totals: Mapping[str, HitTotals], *, after: str, mark: str) -> bool:
         """
         Take over a node's absolute totals. Each number only ever grows: the greater of what is there and what
         comes is kept, so resending is harmless.
+
+        Merges of a node form a chain: each one carries the mark of the one before. That is how an index which came
+        back empty, or older than it was, is found out although no call failed.
+
+        :param totals: Those that changed; may be empty, to ask whether all is well.
+        :param after: The mark of the merge before this one.
+        :param mark: This merge's own, not used before; ``after`` again where ``totals`` is empty.
+        :return: Whether the index had ``after`` as its last merge of this node. If not, it may have lost any of its
+            totals, and wants all of them again.
         """
 
     async def hits(image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
@@ -157,4 +180,29 @@ class ICacheIndex(Interface):
     async def queue(node: str) -> Sequence[str]:
         """
         List a node's prefetch queue, oldest first.
+        """
+
+
+class IEvictionPolicy(Interface):
+    """
+    Knows which entries are worth least. Asked in the reactor, so it does not wait.
+
+    Entries go by their file name without suffix.
+    """
+
+    def touch(name: str, at: float) -> None:
+        """
+        Take note of an entry, or of a use of it.
+
+        :param at: When it was used, in seconds since the epoch. One that is older than what is known changes nothing.
+        """
+
+    def forget(name: str) -> None:
+        """
+        Drop what is known of an entry that is gone. Harmless when nothing is.
+        """
+
+    def candidates() -> Iterable[str]:
+        """
+        Go through all entries known, the one to go first at the front; they are not changed meanwhile.
         """

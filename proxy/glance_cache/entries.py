@@ -1,0 +1,320 @@
+"""
+The entries of one cache: found, read, filled and removed, within the space there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from glance_cache.catalog import CatalogDamaged, Header
+from glance_cache.chores import Chores
+from glance_cache.entry import Entry, EntryInfo, EntryState
+from glance_cache.errors import EntryBusy, EntryCorrupt, FolderUnusable
+from glance_cache.fillfile import FillFile
+from glance_cache.folder import BucketContent, CacheFolder, footprint_bytes
+from glance_cache.interfaces import HitTotals, IEvictionPolicy, ImageFacts
+from glance_cache.keeper import Keeper
+from glance_cache.names import EntryName
+from glance_cache.room import RoomMaker
+from glance_cache.space import SpaceAccount
+from glance_cache.writer import EntryWriter
+from glance_tx.streaming.interfaces import IFileBody
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.pump import Sink
+from glance_tx.streaming.settle import settle
+
+__all__ = ["EntryStore"]
+
+
+class EntryStore:
+    """
+    All that the caching tier does with its folder.
+
+    The files are the truth. Entries are found by their names from the first moment on; `scan`, which goes on beside
+    that, finds out about all of them, and until it has, no fill begins.
+
+    :param folder: Where entries lie.
+    :param account: New; how much room they may take.
+    :param policy: New; what goes first.
+    :param lanes: Where files are touched.
+    :param clock: Tells when an entry was used.
+    :param on_corrupt: Told of each entry that was given up because a chunk of it is damaged.
+    :param low_water_bytes: See `RoomMaker`; ``None`` to remove no more than needed.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        folder: CacheFolder,
+        account: SpaceAccount,
+        policy: IEvictionPolicy,
+        lanes: Lanes,
+        clock: IReactorTime,
+        on_corrupt: Callable[[EntryCorrupt], object],
+        low_water_bytes: int | None = None,
+    ) -> None:
+        self.account = account
+        self._folder = folder
+        self._clock = clock
+        self._lane = lanes.lane("cache-folder")
+        self._chores = Chores()
+        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt)
+        low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
+        self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes)
+        self._beginning: set[str] = set()
+        self._lock = -1
+
+    async def start(self) -> None:
+        """
+        Take the folder.
+
+        :raises FolderUnusable: It is not fit, or in use by another daemon.
+        """
+        self._lock = await self._lane.run(self._folder.take)
+
+    async def stop(self) -> None:
+        """
+        Wait for what is under way, and let go of the folder. Fills are to be ended, and bodies closed, before.
+        """
+        await self._chores.done()
+        lock, self._lock = self._lock, -1
+        await self._lane.run(self._folder.files.close, lock)
+
+    async def scan(self) -> None:
+        """
+        Find out what there is, remove what is no use, and let fills begin. To be done once.
+
+        :raises FolderUnusable: The folder cannot be read; no fill will begin.
+        """
+        await self._chores.run(self._scan())
+
+    async def _scan(self) -> None:
+        try:
+            for bucket in await self._lane.run(self._folder.buckets):
+                # One job for each, so that whoever waits for the folder gets his turn between them.
+                self._take_in(await self._lane.run(self._folder.examine, bucket))
+        except OSError as error:
+            failure = self._folder.unusable(error)
+            self.account.fail(failure)
+            raise failure from error
+        self.account.settle()
+        await self._room.trim()
+
+    def _take_in(self, content: BucketContent) -> None:
+        for found in content.entries:
+            self._keeper.adopt(found)
+        for garbage in content.garbage:
+            self._log.warn("removed {name}: {reason}", name=garbage.name.stem, reason=garbage.reason)
+        for path in content.foreign:
+            self._log.warn("{path} is not the cache's and is left alone", path=path)
+
+    async def open(self, facts: ImageFacts, offset: int = 0, length: int | None = None) -> IFileBody | None:
+        """
+        Open a complete entry for one reader.
+
+        :param facts: What the data must be.
+        :param offset: Of the first byte wanted.
+        :param length: How many; ``None`` for all the rest.
+        :return: A body whose bytes are let go only after they were found right; ``None`` where there is no complete
+            entry. The growth of the body fails with `EntryCorrupt` or `EntryChanged` where they are not right.
+        :raises FolderUnusable: The disk cannot be read, or too many files are open.
+        """
+        if length is None:
+            length = facts.size - offset
+        if not 0 <= offset <= offset + length <= facts.size:
+            raise ValueError(f"there are no {length} bytes at {offset} of {facts.size}")
+        return await self._chores.run(self._open(facts, offset, length), unwanted=_close)
+
+    async def _open(self, facts: ImageFacts, offset: int, length: int) -> IFileBody | None:
+        entry = await self._look_up(EntryName.of(facts))
+        if entry is None or entry.state is not EntryState.COMPLETE:
+            return None
+        entry.enter()
+        try:
+            descriptor = await entry.lane.run(self._keeper.reading(entry).files.open, facts)
+            self._keeper.touch(entry)
+            return self._keeper.lend_verified(entry, descriptor, offset, length)
+        except (CatalogDamaged, FileNotFoundError) as error:
+            self._log.error("entry {entry} is removed: {error}", entry=entry.key, error=error)
+            self._chores.start(self._discard(entry))
+            return None
+        except OSError as error:
+            raise self._folder.unusable(error) from error
+        finally:
+            self._keeper.leave(entry)
+
+    async def _look_up(self, name: EntryName) -> Entry | None:
+        entry = self._keeper.get(name)
+        if entry is not None or self.account.settled:
+            return entry
+        try:
+            found = await self._lane.run(self._folder.find, name)
+        except OSError as error:
+            raise self._folder.unusable(error) from error
+        return self._keeper.get(name) if found is None else self._keeper.adopt(found)
+
+    async def begin(self, facts: ImageFacts, sinks: Sequence[Sink] = ()) -> EntryWriter:
+        """
+        Begin to fill an entry, or go on where an earlier fill stopped; waits for the end of the scan.
+
+        :param facts: What the data is to be; at least one byte.
+        :param sinks: Get what is still good of an earlier fill, so that the image's hashes can be computed.
+        :return: A writer whose ``written`` says where to go on.
+        :raises EntryBusy: The entry is complete, or another fill writes it.
+        :raises CacheFull: There is no room, and none can be made.
+        :raises FolderUnusable: The disk cannot be written, or could not be looked through.
+        """
+        if facts.size < 1:
+            raise ValueError("there is no data to keep")
+        await self.account.when_settled()
+        writer = await self._chores.run(self._begin(facts), unwanted=self._suspend_later)
+        try:
+            await writer.take_over(sinks)
+        except OSError as error:
+            self._suspend_later(writer)
+            raise self._folder.unusable(error) from error
+        except BaseException:
+            self._suspend_later(writer)
+            raise
+        return writer
+
+    def _suspend_later(self, writer: EntryWriter) -> None:
+        self._chores.start(writer.suspend())
+
+    async def _begin(self, facts: ImageFacts) -> EntryWriter:
+        name = EntryName.of(facts)
+        if name.stem in self._beginning:
+            raise EntryBusy(name.image_id)
+        self._beginning.add(name.stem)
+        try:
+            return await self._reopen(name, facts) or await self._create(name, facts)
+        except OSError as error:
+            raise self._keeper.refusal(error, facts.size) from error
+        finally:
+            self._beginning.discard(name.stem)
+
+    async def _reopen(self, name: EntryName, facts: ImageFacts) -> EntryWriter | None:
+        entry = self._keeper.get(name)
+        if entry is None:
+            return None
+        if entry.state is EntryState.PARTIAL:
+            writer = await self._go_on(entry, facts)
+            if writer is not None:
+                return writer
+        if entry.state is not EntryState.GONE:
+            raise EntryBusy(name.image_id)
+        await self._keeper.discard(entry)
+        if self._keeper.get(name) is not None:
+            raise FolderUnusable(str(self._folder.path), f"{name.stem} cannot be removed")
+        return None
+
+    async def _go_on(self, entry: Entry, facts: ImageFacts) -> EntryWriter | None:
+        file = self._fill_file(entry.name, facts)
+        entry.state = EntryState.FILLING
+        entry.enter()
+        try:
+            await entry.lane.run(file.reopen)
+        except BaseException as error:
+            if entry.state is EntryState.FILLING:
+                entry.state = EntryState.PARTIAL
+            self._keeper.leave(entry)
+            if not isinstance(error, CatalogDamaged | FileNotFoundError):
+                raise
+            self._log.warn("the fill {entry} cannot go on: {error}", entry=entry.key, error=error)
+            await self._keeper.discard(entry)
+            return None
+        return EntryWriter(facts, entry, file, self._keeper, self._chores)
+
+    async def _create(self, name: EntryName, facts: ImageFacts) -> EntryWriter:
+        room = await self._room.make(footprint_bytes(facts.size))
+        entry = self._keeper.begin(name, facts.size, room)
+        file = self._fill_file(name, facts)
+        try:
+            await entry.lane.run(file.create)
+        except BaseException:
+            self._keeper.leave(entry)
+            await self._keeper.discard(entry)
+            raise
+        return EntryWriter(facts, entry, file, self._keeper, self._chores)
+
+    def _fill_file(self, name: EntryName, facts: ImageFacts) -> FillFile:
+        return FillFile(self._folder, name, Header(facts, self._clock.seconds()))
+
+    async def remove(self, image_id: str) -> int:
+        """
+        Remove all entries of an image. Who reads them can read on; a fill finds out when it commits.
+
+        :return: How many there were.
+        :raises FolderUnusable: The disk cannot be read.
+        """
+        if not self.account.settled:
+            try:
+                for found in await self._lane.run(self._folder.find_image, image_id):
+                    self._keeper.adopt(found)
+            except OSError as error:
+                raise self._folder.unusable(error) from error
+        return await self._discard_all(entry for entry in self._keeper if entry.name.image_id == image_id)
+
+    async def clear(self) -> int:
+        """
+        Remove every entry, as `remove` does; waits for the end of the scan.
+
+        :return: How many there were.
+        """
+        await self.account.when_settled()
+        return await self._discard_all(self._keeper)
+
+    async def _discard_all(self, entries: Iterable[Entry]) -> int:
+        there = [entry for entry in entries if entry.state is not EntryState.GONE]
+        await settle([self._keeper.discard(entry) for entry in there])
+        return len(there)
+
+    async def _discard(self, entry: Entry) -> None:
+        await self._keeper.discard(entry)
+
+    def pin(self, image_id: str) -> None:
+        """
+        Keep an image's entries, those to come included, from eviction.
+        """
+        self._room.pin(image_id)
+
+    def unpin(self, image_id: str) -> None:
+        """
+        End what `pin` began. Harmless where nothing was pinned.
+        """
+        self._room.unpin(image_id)
+
+    def refine(self, totals: Mapping[str, HitTotals]) -> None:
+        """
+        Take note of uses that were counted elsewhere, by image id: entries are known to be used no earlier.
+        """
+        for entry in self._keeper:
+            if entry.at_rest and (known := totals.get(entry.name.image_id)) is not None:
+                self._keeper.touch(entry, known.last_at)
+
+    def inventory(self) -> Sequence[EntryInfo]:
+        """
+        List the entries known by now, in no order.
+        """
+        return [self._info(entry) for entry in self._keeper if entry.state is not EntryState.GONE]
+
+    def _info(self, entry: Entry) -> EntryInfo:
+        return EntryInfo(
+            image_id=entry.name.image_id,
+            size_bytes=entry.size_bytes,
+            present_bytes=entry.present_bytes,
+            state=entry.state,
+            verified=entry.name.verified,
+            pinned=self._room.is_pinned(entry.name.image_id),
+            last_modified=entry.modified_at,
+            users=entry.users,
+        )
+
+
+def _close(body: IFileBody | None) -> None:
+    if body is not None:
+        body.close()

@@ -1,0 +1,115 @@
+"""
+Making room for a fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from glance_cache.entry import Entry
+from glance_cache.errors import CacheFull
+from glance_cache.eviction import choose_victims
+from glance_cache.folder import CacheFolder
+from glance_cache.keeper import Keeper
+from glance_cache.space import Reservation, SpaceAccount
+from glance_tx.streaming.interfaces import ILane
+from glance_tx.streaming.settle import settle
+
+__all__ = ["RoomMaker"]
+
+
+class RoomMaker:
+    """
+    Reserves room, and removes what is worth least where there is too little.
+
+    :param lane: Where the disk is asked.
+    :param low_water_bytes: Once something has to go, go on until what is left, and what is about to come, is not
+        more than this. No more than needed goes where that is the account's limit.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, account: SpaceAccount, keeper: Keeper, folder: CacheFolder, lane: ILane, low_water_bytes: int
+    ) -> None:
+        self._account = account
+        self._keeper = keeper
+        self._folder = folder
+        self._lane = lane
+        self._low_water_bytes = min(low_water_bytes, account.max_bytes)
+        self._making = DeferredLock()
+        self._pinned: set[str] = set()
+
+    def pin(self, image_id: str) -> None:
+        """
+        Keep an image's entries, those to come included, until `unpin`.
+        """
+        self._pinned.add(image_id)
+
+    def unpin(self, image_id: str) -> None:
+        """
+        Let an image's entries go when their time comes. Harmless where nothing was pinned.
+        """
+        self._pinned.discard(image_id)
+
+    def is_pinned(self, image_id: str) -> bool:
+        """
+        Whether an image's entries are kept.
+        """
+        return image_id in self._pinned
+
+    async def make(self, size_bytes: int) -> Reservation:
+        """
+        Reserve room. One at a time: what was removed for one fill is not taken by another.
+
+        Must come to its end: run it as a chore.
+
+        :raises CacheFull: Too much is being used or pinned, or the disk is full; nothing was removed for it.
+        :raises OSError: The disk cannot be asked.
+        """
+        await self._making.acquire()
+        try:
+            free_bytes = await self._lane.run(self._folder.free_bytes)
+            await self._evict(self._victims(size_bytes, free_bytes))
+            return self._account.reserve(size_bytes)
+        finally:
+            self._making.release()
+
+    async def trim(self) -> None:
+        """
+        Get below the limit, as far as that can be, after it was lowered or the folder was found fuller than that.
+        """
+        await self._making.acquire()
+        try:
+            await self._evict(self._choose(self._account.taken_bytes - self._account.max_bytes))
+        finally:
+            self._making.release()
+
+    def _victims(self, size_bytes: int, free_bytes: int) -> Sequence[Entry]:
+        missing = self._account.taken_bytes + size_bytes - self._account.max_bytes
+        wanted = missing
+        if missing > 0 and size_bytes <= self._low_water_bytes:
+            wanted = self._account.taken_bytes + size_bytes - self._low_water_bytes
+        victims = self._choose(wanted)
+        freed = sum(victim.room.size_bytes for victim in victims)
+        if freed < missing:
+            raise CacheFull(size_bytes, self._account.available_bytes + freed)
+        # Only what has to go anyway is counted on: a disk that others fill up does not empty the cache.
+        if free_bytes + freed < size_bytes:
+            raise CacheFull(size_bytes, free_bytes + freed)
+        return victims
+
+    def _choose(self, wanted_bytes: int) -> Sequence[Entry]:
+        if wanted_bytes <= 0:
+            return ()
+        evictable = {entry.key: entry for entry in self._keeper.evictable(self.is_pinned)}
+        sizes = ((key, entry.room.size_bytes) for key, entry in evictable.items())
+        return [evictable[key] for key in choose_victims(sizes, wanted_bytes)]
+
+    async def _evict(self, victims: Sequence[Entry]) -> None:
+        for victim in victims:
+            self._log.info("entry {entry} is evicted to make room", entry=victim.key)
+        await settle([self._keeper.discard(victim) for victim in victims])

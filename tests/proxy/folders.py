@@ -1,0 +1,179 @@
+"""
+Cache folders for tests: real files, worked on in the test's own thread, and file calls that fail when they are told to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
+
+from glance_cache.catalog import CHUNK_BYTES
+from glance_cache.entries import EntryStore
+from glance_cache.errors import EntryCorrupt
+from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.files import FileOps
+from glance_cache.folder import CacheFolder
+from glance_cache.interfaces import ImageFacts
+from glance_cache.space import SpaceAccount
+from glance_tx.streaming.interfaces import IFileBody
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.units import GiB
+from tests.doubles.pools import InlinePool, ThreadClock
+
+IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9"
+OTHER = "11111111-d94f-49cd-a114-e12490b328d9"
+DATA = b"".join(hashlib.sha512(b"%d" % block).digest() for block in range(CHUNK_BYTES * 5 // 128))
+"""Two chunks and a half, no two pages of it alike."""
+
+
+def facts_of(data: bytes, image_id: str = IMAGE) -> ImageFacts:
+    return ImageFacts(image_id, len(data), hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest())
+
+
+class World:
+    """
+    One daemon's view of a cache folder. Several of them, one after the other, are restarts.
+    """
+
+    def __init__(
+        self, path: str, files: FileOps | None = None, max_bytes: int = GiB, low_water_bytes: int | None = None
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.clock = ThreadClock()
+        self.clock.advance(time.time())
+        self.pool = InlinePool()
+        self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
+        self.folder = CacheFolder(self.path, files or FileOps())
+        self.account = SpaceAccount(max_bytes)
+        self.policy = LeastRecentlyUsed()
+        self.corrupt: list[EntryCorrupt] = []
+        self.store = EntryStore(
+            self.folder, self.account, self.policy, self.lanes, self.clock, self.corrupt.append, low_water_bytes
+        )
+
+    async def start(self) -> None:
+        await self.store.start()
+        await self.store.scan()
+
+    async def fill(self, data: bytes = DATA, image_id: str = IMAGE) -> ImageFacts:
+        facts = facts_of(data, image_id)
+        writer = await self.store.begin(facts)
+        await writer.append(data[writer.written :])
+        await writer.commit()
+        return facts
+
+    async def read(self, facts: ImageFacts, offset: int = 0, length: int | None = None) -> bytes | None:
+        body = await self.store.open(facts, offset, length)
+        return None if body is None else await body_bytes(body)
+
+    def file_names(self) -> list[str]:
+        return sorted(path.name for path in (self.path / "entries").glob("*/*"))
+
+    def disk_bytes(self) -> int:
+        """What the entries take, as the account counts."""
+        return sum(-(-path.stat().st_size // 4096) * 4096 for path in (self.path / "entries").glob("*/*"))
+
+    def data_path(self, facts: ImageFacts) -> Path:
+        return next((self.path / "entries").glob(f"*/{facts.image_id}-*.data"))
+
+    def overwrite(self, facts: ImageFacts, offset: int, data: bytes = b"\xff" * 4096) -> None:
+        with self.data_path(facts).open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+
+async def body_bytes(body: IFileBody) -> bytes:
+    """Read a body to its end; raises what ends it before."""
+    consumer = StringTransport()
+    await body.startProducing(consumer)
+    return consumer.value()
+
+
+class SlowReader(StringTransport):
+    """
+    A consumer that takes one piece of a body whenever it is told to.
+    """
+
+    def __init__(self, body: IFileBody) -> None:
+        super().__init__()
+        self.body = body
+        body.pauseProducing()
+        self.ended: Deferred[None] = body.startProducing(self)
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.body.pauseProducing()
+
+    def take(self) -> None:
+        self.body.resumeProducing()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+class Died(Exception):
+    """
+    The process is gone.
+    """
+
+
+class FailingFiles(FileOps):
+    """
+    File calls that go wrong at a chosen one of them.
+
+    :param step: Which call, counted from 0.
+    :param failure: Makes what it raises.
+    :param for_good: Whether every later call fails as well, as if there were no process any more.
+    :param torn: Whether half of a write is done before it fails.
+    """
+
+    _STEPS = frozenset(name for name in vars(FileOps) if not name.startswith("_")) - {"now_ns"}
+
+    def __init__(
+        self, step: int, failure: Callable[[], Exception], *, for_good: bool = False, torn: bool = False
+    ) -> None:
+        self.calls: list[str] = []
+        self.failed = False
+        self.opened: list[int] = []
+        self._step = step
+        self._failure = failure
+        self._for_good = for_good
+        self._torn = torn
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name in FailingFiles._STEPS:
+            return partial(self._call, name, value)
+        return value
+
+    def _call(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        number = len(self.calls)
+        self.calls.append(name)
+        if number == self._step or (number > self._step and self._for_good):
+            if self._torn and name == "write" and not self.failed:
+                descriptor, data, offset = args
+                call(descriptor, data[: len(data) // 2], offset)
+            self.failed = True
+            if name != "close" or self._for_good:
+                raise self._failure()
+        result = call(*args, **kwargs)
+        if name in {"open", "open_for_writing", "create", "duplicate"}:
+            self.opened.append(result)
+        elif name == "close":
+            self.opened = [descriptor for descriptor in self.opened if descriptor not in args]
+        return result
+
+    def bury(self) -> None:
+        """Close what a process that is gone would not have open any more."""
+        for descriptor in self.opened:
+            os.close(descriptor)
+        self.opened = []
