@@ -1,0 +1,132 @@
+"""
+Tests for `glance_tx.web.request`: what a request says of itself, and the site that makes it.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface.verify import verifyObject
+
+from glance_tx.streaming.interfaces import IBodyReader
+from glance_tx.web.errors import BadRequest
+from glance_tx.web.request import EdgeSite, Request, RequestNotes, make_site
+
+
+class Keeping(Resource):
+    """
+    Keeps its requests and answers none.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> int:
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+
+class RequestTests(SynchronousTestCase):
+    """
+    What a handler finds on a request.
+    """
+
+    def setUp(self) -> None:
+        self.resource = Keeping()
+        self.site = make_site(self.resource, Clock())
+
+    def request(self, *lines: bytes, target: bytes = b"/") -> Request:
+        channel = self.site.buildProtocol(None)
+        transport = StringTransportWithDisconnection()
+        transport.protocol = channel
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n" + b"\r\n".join((*lines, b"", b"")))
+        self.addCleanup(transport.loseConnection)
+        return self.resource.requests[-1]
+
+    def test_header(self) -> None:
+        """
+        A header is text, whatever its bytes; a repeated one is a list; an absent one is nothing.
+        """
+        request = self.request(b"X-A: gr\xc3\xbcn", b"X-B: gr\xfcn", b"X-C: 1", b"x-c: 2", b"X-D:")
+        self.assertEqual(
+            [request.header(name) for name in ("x-a", "X-B", "X-C", "X-D", "X-E")], ["grün", "grün", "1, 2", "", None]
+        )
+
+    def test_single_header(self) -> None:
+        """
+        A header that must be single is refused when it comes twice, even with the same value.
+        """
+        request = self.request(b"X-A: 1", b"X-B: 1", b"X-B: 1")
+        self.assertEqual((request.single_header("X-A"), request.single_header("X-C")), ("1", None))
+        self.assertRaises(BadRequest, request.single_header, "X-B")
+
+    def test_target(self) -> None:
+        """
+        Path and query come apart, and only the query makes arguments.
+        """
+        request = self.request(target=b"/v2/images?limit=1&name=")
+        self.assertEqual((request.path, request.args), (b"/v2/images", {b"limit": [b"1"], b"name": [b""]}))
+        self.assertEqual(self.request(target=b"/v2").args, {})
+
+    def test_names_of_a_request(self) -> None:
+        """
+        Every request has a name of its own, or the one its client gave it.
+        """
+        self.assertNotEqual(self.request().request_id, self.request().request_id)
+        self.assertTrue(self.request().request_id.startswith("req-"))
+        self.assertEqual(self.request(b"X-OpenStack-Request-ID: req-mine").request_id, "req-mine")
+
+    def test_notes(self) -> None:
+        """
+        The notes start empty, and are the request's own.
+        """
+        first, second = self.request(), self.request()
+        self.assertEqual(first.notes, RequestNotes(project_id=None, cache_state=None))
+        first.notes.project_id = "p"
+        self.assertIsNone(second.notes.project_id)
+
+    def test_body(self) -> None:
+        """
+        The body is a reader, also where there is none.
+        """
+        verifyObject(IBodyReader, self.request().body)
+        self.assertEqual(self.request().body.length, 0)
+
+    def test_after_the_answer(self) -> None:
+        """
+        An answered request has no channel, and may be asked for it.
+        """
+        request = self.request()
+        request.finish()
+        self.assertIsNone(request.channel)
+
+
+class SiteTests(SynchronousTestCase):
+    """
+    What the site offers.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site: EdgeSite = make_site(Keeping(), self.clock)
+
+    def test_no_http2(self) -> None:
+        """
+        HTTP/1.1 is the only protocol a TLS client can agree on.
+        """
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+    def test_no_access_log(self) -> None:
+        """
+        The site itself keeps no log, and no clock ticks for one.
+        """
+        self.site.doStart()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.site.doStop()
