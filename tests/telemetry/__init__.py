@@ -1,0 +1,3 @@
+"""
+Logs, request ids, numbers and health.
+"""
