@@ -133,3 +133,34 @@ class FolderUnusable(CacheError):
     message = "the cache folder {self.path} cannot be used: {self.reason}"
     path: str
     reason: str
+
+
+@frozen
+class ManagementForbidden(CacheError):
+    """
+    The caller may not manage this node, or nobody may.
+    """
+
+    message = "{self.reason}"
+    reason: str
+
+
+@frozen
+class ImageNotActive(CacheError):
+    """
+    An image that has no data to be fetched.
+    """
+
+    message = "image {self.image_id} is {self.status} and cannot be fetched before it is active"
+    image_id: str
+    status: str
+
+
+@frozen
+class PrefetchImpossible(CacheError):
+    """
+    This node has no credentials of its own to fetch images with.
+    """
+
+    message = "this node cannot fetch images by itself: {self.reason}"
+    reason: str

@@ -63,17 +63,18 @@ class PassThrough:
         document = await self._client.collect(answer, _DOCUMENT_BYTES)
         return Response(answer.status, self._headers(answer, request), self._links.versions(document, request))
 
-    async def relay_data(self, request: Request, expected_length: int) -> Response:
+    async def relay_data(self, request: Request, expected_length: int | None) -> Response:
         """
-        Pass on a request for image data, whose length is known even where the upstream does not say it.
+        Pass on a request for image data, whose length may be known even where the upstream does not say it.
 
-        :param expected_length: Bytes of the answer, if it is the data.
+        :param expected_length: Bytes of the answer, if it is the data; ``None`` to take the upstream's word.
         :raises UpstreamUnavailable: No upstream answered.
         """
         answer = await self._forward(request)
         if answer.status not in {200, 206}:
             return self._response(answer, request, answer.header("Content-Length"))
-        response = self._response(answer, request, str(expected_length))
+        known = answer.header("Content-Length") if expected_length is None else str(expected_length)
+        response = self._response(answer, request, known)
         request.notes.cache_state = "bypass"
         return evolve(response, headers=(*response.headers, ("X-Cache", "bypass")))
 

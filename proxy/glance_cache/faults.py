@@ -1,0 +1,63 @@
+"""
+What clients are told of what the caching tier meets.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from glance_cache.errors import (
+    EntryNotFound,
+    FolderUnusable,
+    ImageNotActive,
+    IndexUnavailable,
+    ManagementForbidden,
+    PrefetchImpossible,
+    UpstreamMismatch,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from glance_tx.web.faults import Fault, FaultTable
+from glance_tx.web.response import Response
+
+__all__ = ["cache_faults"]
+
+_RETRY_AFTER: Final = (("Retry-After", "5"),)
+
+
+def _try_later(exc: IndexUnavailable | UpstreamUnavailable | FolderUnusable) -> Fault:
+    # Never 502 or 504: of these three, clients that boot servers try again only after a 503.
+    return Fault(503, explanation=str(exc), headers=_RETRY_AFTER)
+
+
+def _upstream_unavailable(_: UpstreamUnavailable) -> Fault:
+    # Which hosts were asked, and how they failed, is for the log.
+    return Fault(503, explanation="The image service cannot be reached now.", headers=_RETRY_AFTER)
+
+
+def _mismatch(_: UpstreamMismatch) -> Fault:
+    return Fault(503, explanation="The image service contradicts itself about this image.", headers=_RETRY_AFTER)
+
+
+def _refused(exc: UpstreamRefused) -> Response:
+    lines = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exc.headers)
+    return Response(exc.status, lines, exc.body)
+
+
+def cache_faults() -> FaultTable:
+    """
+    Make the table of the caching tier.
+    """
+    return FaultTable(
+        {
+            EntryNotFound: 404,
+            FolderUnusable: _try_later,
+            ImageNotActive: 400,
+            IndexUnavailable: _try_later,
+            ManagementForbidden: 403,
+            PrefetchImpossible: 409,
+            UpstreamMismatch: _mismatch,
+            UpstreamRefused: _refused,
+            UpstreamUnavailable: _upstream_unavailable,
+        }
+    )

@@ -1,0 +1,290 @@
+"""
+Downloads in progress: one for each image, however many clients wait for it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from glance_cache.catalog import CHUNK_BYTES
+from glance_cache.entries import EntryStore
+from glance_cache.errors import FillFailed, UpstreamMismatch, UpstreamRefused
+from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.names import EntryName
+from glance_cache.steady import SteadySource
+from glance_cache.writer import EntryWriter
+from glance_tx.errors import FactualError
+from glance_tx.streaming.digest import Digests
+from glance_tx.streaming.growth import GrowingFile
+from glance_tx.streaming.interfaces import IFileBody
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.pump import pump
+from glance_tx.streaming.ranges import ByteRange
+
+__all__ = ["Fill", "FillTools", "Fills"]
+
+# Note [The last chunk]
+# Clients are sent what a fill has written at once, and yet none may complete a body that is not the image. So the
+# last chunk is held back until the hash of the whole image was compared; a fill that turns out wrong resets its
+# clients instead. For the same reason a Range joins a fill only if it reaches into the last chunk: one that ends
+# before it would be complete before anything was compared.
+
+
+@frozen
+class FillTools:
+    """
+    What fills work with.
+
+    :param patience_seconds: For how long without a byte a fill keeps asking the upstream.
+    """
+
+    upstream: IUpstream
+    entries: EntryStore
+    lanes: Lanes
+    clock: IReactorTime
+    patience_seconds: float
+
+
+class Fill:
+    """
+    One image on its way into the cache. It goes on when the client that caused it leaves.
+
+    :param credentials: Of whoever caused it; shown to the upstream and to nobody else.
+    """
+
+    def __init__(self, tools: FillTools, facts: ImageFacts, credentials: UpstreamCredentials) -> None:
+        self.facts = facts
+        self._tools = tools
+        self._credentials = credentials
+        self._growth = GrowingFile()
+        self._writer: EntryWriter | None = None
+        self._failing = False
+        self._begun = _Event()
+        self._ended = _Event()
+        # The start of the last chunk. See Note [The last chunk].
+        self._held = (facts.size - 1) // CHUNK_BYTES * CHUNK_BYTES
+
+    @property
+    def present_bytes(self) -> int:
+        """
+        How much of the image is there by now.
+        """
+        return self._writer.written if self._writer is not None else 0
+
+    def begun(self) -> Deferred[None]:
+        """
+        Wait until the upstream has begun to send.
+
+        :return: Fails as the fill does, if it does before that.
+        """
+        return self._begun.wait()
+
+    def ended(self) -> Deferred[None]:
+        """
+        Wait until the image is in the cache.
+
+        :return: Fails as the fill does.
+        """
+        return self._ended.wait()
+
+    def serves(self, part: ByteRange | None, ahead_bytes: int) -> bool:
+        """
+        Tell whether a client can be served from this fill.
+
+        :param part: What the client wants; ``None`` for all of it.
+        :param ahead_bytes: How far from what is there a range may begin; a client that would wait for longer is
+            better served by the upstream.
+        """
+        if self._failing:
+            return False
+        if part is None:
+            return True
+        return part.end > self._held and part.offset <= self.present_bytes + ahead_bytes
+
+    def open_body(self, part: ByteRange | None) -> IFileBody:
+        """
+        Make a body of the file as it grows. The fill must have begun, and not have ended.
+        """
+        assert self._writer is not None  # noqa: S101  # it has begun
+        offset, length = (0, self.facts.size) if part is None else (part.offset, part.length)
+        return self._writer.open_body(offset, length, self._growth)
+
+    async def run(self) -> None:
+        """
+        Fill, from where an earlier fill of the same data stopped.
+
+        :raises CacheError: The image is not in the cache.
+        """
+        digests = Digests(self._tools.lanes, self._algorithms())
+        writer = self._writer = await self._tools.entries.begin(self.facts, [digests.update])
+        try:
+            await self._receive(writer, digests)
+        except UpstreamMismatch:
+            self._failing = True
+            await writer.abort()
+            raise
+        except BaseException:
+            self._failing = True
+            await writer.suspend()
+            raise
+        self._growth.grow(self.facts.size)
+        await writer.commit()
+
+    def conclude(self, error: Exception | None) -> None:
+        """
+        Tell everybody how the fill ended; whoever still reads is reset where it failed.
+        """
+        if error is not None:
+            self._growth.give_up(FillFailed(self.facts.image_id, str(error)))
+        self._begun.fire(error)
+        self._ended.fire(error)
+
+    async def _receive(self, writer: EntryWriter, digests: Digests) -> None:
+        self._grow()
+        source = SteadySource(
+            self._tools.upstream, self.facts, self._credentials, self._tools.clock, self._tools.patience_seconds
+        )
+        try:
+            await source.open(writer.written)
+            self._begun.fire(None)
+            await pump(source, [self._append, digests.update], piece_bytes=1)
+        finally:
+            source.cancel()
+        self._compare(digests)
+
+    async def _append(self, piece: bytes) -> None:
+        assert self._writer is not None  # noqa: S101  # it has begun
+        await self._writer.append(piece)
+        self._grow()
+
+    def _grow(self) -> None:
+        self._growth.grow(min(self.present_bytes, self._held))
+
+    def _algorithms(self) -> tuple[str, ...]:
+        if self.facts.os_hash_algo is not None:
+            return (self.facts.os_hash_algo,)
+        return ("md5",) if self.facts.checksum is not None else ()
+
+    def _compare(self, digests: Digests) -> None:
+        expected = self.facts.os_hash_value if self.facts.os_hash_algo is not None else self.facts.checksum
+        for algorithm, found in digests.hexdigests().items():
+            if found != expected:
+                raise UpstreamMismatch(
+                    self.facts.image_id, f"the upstream's data has the {algorithm} {found} instead of {expected}"
+                )
+
+
+class Fills:
+    """
+    All fills of this node.
+    """
+
+    _log = Logger()
+
+    def __init__(self, tools: FillTools) -> None:
+        self._tools = tools
+        self._running: dict[EntryName, Fill] = {}
+        self._tasks: set[Deferred[None]] = set()
+        self.count = 0
+
+    def running(self, facts: ImageFacts) -> Fill | None:
+        """
+        Find the fill of some data.
+        """
+        return self._running.get(EntryName.of(facts))
+
+    def start(self, facts: ImageFacts, credentials: UpstreamCredentials) -> Fill:
+        """
+        Begin to fill. There must be no fill of the same data.
+        """
+        name = EntryName.of(facts)
+        if name in self._running:
+            raise RuntimeError(f"image {facts.image_id} is being filled already")
+        fill = self._running[name] = Fill(self._tools, facts, credentials)
+        self.count += 1
+        task = Deferred.fromCoroutine(fill.run())
+        self._tasks.add(task)
+        task.addBoth(self._over, task, fill, name)
+        return fill
+
+    async def stop(self) -> None:
+        """
+        Stop all fills, each to be gone on with later, and wait for that.
+        """
+        tasks = [self._watch(task) for task in self._tasks]
+        for task in tuple(self._tasks):
+            task.cancel()
+        await DeferredList(tasks)
+
+    @staticmethod
+    def _watch(task: Deferred[None]) -> Deferred[None]:
+        over: Deferred[None] = Deferred()
+
+        def tell(result: None) -> None:
+            over.callback(None)
+
+        task.addBoth(tell)
+        return over
+
+    def _over(self, outcome: Failure | None, task: Deferred[None], fill: Fill, name: EntryName) -> None:
+        # First of all: whoever is told that it failed may begin another one.
+        self._tasks.discard(task)
+        del self._running[name]
+        fill.conclude(self._reason(outcome, fill) if isinstance(outcome, Failure) else None)
+
+    def _reason(self, failure: Failure, fill: Fill) -> Exception:
+        error = failure.value
+        image_id = fill.facts.image_id
+        if isinstance(error, CancelledError):
+            return FillFailed(image_id, "this node stops")
+        if not isinstance(error, FactualError):
+            self._log.failure("the fill of image {image_id} failed", failure, image_id=image_id)
+            return FillFailed(image_id, "this node met an unexpected condition")
+        if not isinstance(error, UpstreamRefused):
+            self._log.warn("the fill of image {image_id} ended: {error}", image_id=image_id, error=str(error))
+        return error
+
+
+class _Event:
+    """
+    Something that happens once, or fails to, for any number of waiters.
+    """
+
+    def __init__(self) -> None:
+        self.fired = False
+        self._error: Exception | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Deferred[None]:
+        """
+        Wait for it; cancelling that concerns nobody else.
+        """
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._waiting.append(waiting)
+        if self.fired:
+            self._tell()
+        return waiting
+
+    def fire(self, error: Exception | None) -> None:
+        """
+        Let it happen, or fail. Only the first time counts.
+        """
+        if not self.fired:
+            self.fired = True
+            self._error = error
+            self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.pop(0)
+            if self._error is None:
+                waiting.callback(None)
+            else:
+                waiting.errback(self._error)
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        self._waiting.remove(waiting)

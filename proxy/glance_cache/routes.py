@@ -1,0 +1,157 @@
+"""
+What clients ask of an image service, and get from the cache where it can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from glance_cache.cache import Cache, CacheState, Served
+from glance_cache.entries import EntryStore
+from glance_cache.errors import UpstreamRefused
+from glance_cache.grants import Grants
+from glance_cache.interfaces import ImageFacts, UpstreamCredentials
+from glance_cache.passthrough import PassThrough
+from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
+from glance_tx.web.app import App, BodyRule
+from glance_tx.web.request import Request
+from glance_tx.web.response import Response
+
+__all__ = ["ClientRoutes", "IHitCounter", "credentials_of", "is_image_id", "without_minor_version"]
+
+_OCTETS: Final = "application/octet-stream"
+_IMAGE_ID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# The prefixes that any image service takes for its version 2; what others mean is for the upstream to say.
+_MINOR_VERSION: Final = re.compile(r"/v2\.(?:1?[0-8]|9)(?=/)")
+
+
+def is_image_id(text: str) -> bool:
+    """
+    Tell whether a text has the form of an image id.
+    """
+    return _IMAGE_ID.fullmatch(text) is not None
+
+
+def without_minor_version(path: str) -> str:
+    """
+    Make all spellings of the API's prefix one.
+    """
+    return _MINOR_VERSION.sub("/v2", path, count=1)
+
+
+def credentials_of(request: Request) -> UpstreamCredentials:
+    """
+    Read the credential headers, each as it came.
+
+    :raises BadRequest: One is there twice: this node and the upstream might each believe another one.
+    """
+    return UpstreamCredentials(
+        auth_token=request.single_header("X-Auth-Token"),
+        storage_token=request.single_header("X-Storage-Token"),
+        service_token=request.single_header("X-Service-Token"),
+    )
+
+
+class IHitCounter(Protocol):
+    """
+    Counts hits.
+    """
+
+    def record(self, image_id: str, bytes_sent: int) -> None:
+        """
+        Count one hit; returns at once.
+        """
+
+
+class ClientRoutes:
+    """
+    Image data from the cache; everything else from the upstream.
+
+    :param count: Told of each data answer, by its `CacheState`.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        entries: EntryStore,
+        grants: Grants,
+        hits: IHitCounter,
+        passthrough: PassThrough,
+        count: Callable[[str], object],
+    ) -> None:
+        self._cache = cache
+        self._entries = entries
+        self._grants = grants
+        self._hits = hits
+        self._passthrough = passthrough
+        self._count = count
+
+    def mount(self, app: App) -> None:
+        """
+        Add the routes to an application.
+        """
+        app.add("GET", "/v2/images/<image_id>/file", self.download, BodyRule.STREAM)
+        app.add("DELETE", "/v2/images/<image_id>", self.delete, BodyRule.STREAM)
+        app.add("PATCH", "/v2/images/<image_id>", self.change, BodyRule.STREAM)
+        app.add("GET", "/", self._passthrough.relay_versions, BodyRule.STREAM)
+        app.add("GET", "/versions", self._passthrough.relay_versions, BodyRule.STREAM)
+        app.fallback(self._passthrough.relay)
+
+    async def download(self, request: Request, image_id: str) -> Response:
+        """
+        ``GET /v2/images/{image_id}/file``.
+        """
+        if not is_image_id(image_id):
+            return await self._passthrough.relay(request)
+        credentials = credentials_of(request)
+        try:
+            facts = await self._grants.facts(image_id.lower(), credentials)
+            if facts is None or not facts.size:
+                return await self._passthrough.relay_data(request, None)
+            part = requested_range(request.header("Range"), request.header("Content-Range"), facts.size)
+            served = await self._cache.open(facts, credentials, part)
+        except UpstreamRefused:
+            # Asked again by the request itself, the upstream refuses in its own words.
+            return await self._passthrough.relay_data(request, None)
+        if served is None:
+            self._count(CacheState.BYPASS)
+            return await self._passthrough.relay_data(request, facts.size if part is None else part.length)
+        return self._answer(request, facts, part, served)
+
+    async def change(self, request: Request, image_id: str) -> Response:
+        """
+        ``PATCH /v2/images/{image_id}``: who may read the image may change with it.
+        """
+        response = await self._passthrough.relay(request)
+        if response.status < 300:
+            self._grants.revoke(image_id.lower())
+        return response
+
+    async def delete(self, request: Request, image_id: str) -> Response:
+        """
+        ``DELETE /v2/images/{image_id}``: a deleted image leaves the cache, and so does one that turns out to be gone.
+        """
+        response = await self._passthrough.relay(request)
+        if is_image_id(image_id) and (response.status < 300 or response.status == 404):
+            self._grants.revoke(image_id.lower())
+            await self._entries.remove(image_id.lower())
+        return response
+
+    def _answer(self, request: Request, facts: ImageFacts, part: ByteRange | None, served: Served) -> Response:
+        self._count(served.state)
+        request.notes.cache_state = served.state
+        headers = [("Content-Type", _OCTETS), ("X-Cache", served.state)]
+        if facts.checksum is not None:
+            # Hex, and of the whole image even for a part of it, as clients know it.
+            headers.append(("Content-MD5", facts.checksum))
+        if part is not None:
+            headers.append(("Content-Range", content_range(part, facts.size)))
+            return Response(206, tuple(headers), served.body)
+
+        def count_hit(complete: bool) -> None:
+            if complete and served.state is CacheState.HIT:
+                self._hits.record(facts.image_id, facts.size)
+
+        return Response(200, tuple(headers), served.body, on_end=count_hit)

@@ -1,0 +1,130 @@
+"""
+Image data from an upstream, however many connections it takes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from glance_cache.errors import UpstreamMismatch, UpstreamUnavailable
+from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_tx.streaming.errors import BodyTooShort, StreamingError
+from glance_tx.streaming.interfaces import IBodySource
+
+__all__ = ["SteadySource"]
+
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+@implementer(IBodySource)
+class SteadySource:
+    """
+    The data of one image from an offset on. A connection that breaks, stalls or ends early is replaced by another
+    one that goes on where it stopped, until no byte came for a while.
+
+    :param credentials: Shown to the upstream each time.
+    :param patience_seconds: For how long without a byte it is tried again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        upstream: IUpstream,
+        facts: ImageFacts,
+        credentials: UpstreamCredentials,
+        clock: IReactorTime,
+        patience_seconds: float,
+    ) -> None:
+        self.length: int | None = facts.size
+        self._upstream = upstream
+        self._facts = facts
+        self._credentials = credentials
+        self._clock = clock
+        self._patience_seconds = patience_seconds
+        self._offset = 0
+        self._source: IBodySource | None = None
+
+    async def open(self, offset: int) -> None:
+        """
+        Connect for the first time, unless nothing is wanted.
+
+        :param offset: First byte wanted.
+        :raises UpstreamRefused: The upstream answered with anything but the data.
+        :raises UpstreamUnavailable: Nobody can be asked.
+        :raises UpstreamMismatch: What it offers is not as long as it should be.
+        """
+        self._offset = offset
+        self.length = self._facts.size - offset
+        if self.length:
+            await self._connect()
+
+    async def read(self, at_least: int) -> bytes:
+        """
+        See `IBodyReader.read`.
+
+        :raises UpstreamRefused: The upstream would not go on.
+        :raises UpstreamUnavailable: No byte came for too long.
+        :raises UpstreamMismatch: There are more bytes than there should be.
+        """
+        quiet_since = self._clock.seconds()
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._read_on(at_least)
+            except (StreamingError, UpstreamUnavailable) as error:
+                self.cancel()
+                quiet = self._clock.seconds() - quiet_since
+                if quiet >= self._patience_seconds:
+                    raise UpstreamUnavailable(f"no byte for {quiet:.0f} seconds: {error}") from error
+                self._log.warn(
+                    "image {image_id} stopped at byte {offset} and is asked for again: {reason}",
+                    image_id=self._facts.image_id,
+                    offset=self._offset,
+                    reason=str(error),
+                )
+            await self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def cancel(self) -> None:
+        """
+        See `IBodySource.cancel`.
+        """
+        source, self._source = self._source, None
+        if source is not None:
+            source.cancel()
+
+    async def _read_on(self, at_least: int) -> bytes:
+        size = self._facts.size
+        if self._source is None:
+            if self._offset == size:
+                return b""
+            await self._connect()
+        assert self._source is not None  # noqa: S101  # just connected
+        piece = await self._source.read(at_least)
+        if not piece and self._offset < size:
+            raise BodyTooShort(size, self._offset)
+        self._offset += len(piece)
+        if self._offset > size:
+            raise UpstreamMismatch(self._facts.image_id, f"the upstream sent more than the {size} bytes it announced")
+        return piece
+
+    async def _connect(self) -> None:
+        source = await self._upstream.open_data(self._facts.image_id, self._credentials, self._offset)
+        expected = self._facts.size - self._offset
+        if source.length not in {None, expected}:
+            source.cancel()
+            raise UpstreamMismatch(
+                self._facts.image_id, f"the upstream offers {source.length} bytes where {expected} are left"
+            )
+        self._source = source
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        return deferLater(self._clock, seconds, lambda: None)
