@@ -45,12 +45,12 @@ async def send_body(request: Request, body: IBodyProducer, *, clock: IReactorTim
     if channel is None:
         _let_go(body)
         raise ReceiverLost(0, "the connection was closed before the response")
+    if isinstance(body.length, int) and not request.responseHeaders.hasHeader(b"Content-Length"):
+        request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % body.length])
     if request.method == b"HEAD" or body.length == 0:
         _let_go(body)
         request.write(b"")
         return
-    if isinstance(body.length, int) and not request.responseHeaders.hasHeader(b"Content-Length"):
-        request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % body.length])
     transport = channel.transport
     if IFileBody.providedBy(body) and takes_sendfile(transport):
         await _send_file(_Client(request), transport, body, clock, stall_seconds)
@@ -158,7 +158,8 @@ class _Push:
             await self._client.awaits(done)
         except BaseException:
             self._release()
-            if self._request.startedWriting:
+            # A TLS transport cannot be aborted any more once it is lost.
+            if self._request.startedWriting and _channel(self._request) is not None:
                 self._transport.abortConnection()
             raise
 

@@ -41,3 +41,10 @@ def drop_from_memory(test: SynchronousTestCase, descriptor: int) -> None:
 def _drop(descriptor: int) -> None:
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def times_open(path: Path) -> int:
+    """Count how often this process has a file open."""
+    links = (entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    target = str(path.resolve())
+    return sum(1 for link in links if os.path.realpath(link) == target)
