@@ -194,7 +194,7 @@ class Exchange:
 
     def _abort(self) -> None:
         # Not a tidy close: the client must see that the body is not whole.
-        if self.request.channel is not None and not self.request.finished:
+        if self.request.channel is not None:
             self.request.channel.transport.abortConnection()
 
     def _record(self, complete: bool) -> AccessRecord:

@@ -67,6 +67,7 @@ class Router:
 
     def __init__(self) -> None:
         self._klein = Klein()
+        # There are no redirects here, so the matcher need not look for them.
         self._klein.url_map.merge_slashes = False
         self._klein.url_map.redirect_defaults = False
         self._matcher = self._klein.url_map.bind("")
@@ -104,8 +105,7 @@ class Router:
             rule, arguments = self._matcher.match(path, method if method.isupper() else _NO_METHOD, return_rule=True)
         except werkzeug_exceptions.MethodNotAllowed as exc:
             raise MethodNotAllowed(method, tuple(sorted(exc.valid_methods or ()))) from exc
-        # A ValueError comes out of a converter: a number of thousands of digits, say.
-        except (werkzeug_exceptions.HTTPException, ValueError) as exc:
+        except werkzeug_exceptions.HTTPException as exc:
             raise RouteNotFound(path) from exc
         return self._routes[rule.endpoint], arguments
 

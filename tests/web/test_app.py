@@ -340,13 +340,14 @@ class AnswerTests(ServingTestCase):
 
     async def test_no_content(self) -> None:
         """
-        204 has neither body nor length nor type.
+        204 has neither body nor length nor type, even if its maker thought otherwise.
         """
-        self.response = Response(204)
-        answer = await self.ask("GET", "/")
-        self.assertEqual((answer.status, answer.body), (204, b""))
-        self.assertNotIn("content-length", answer.headers)
-        self.assertNotIn("content-type", answer.headers)
+        for response in (Response(204), Response(204, (), b"text"), Response(204, announced_length=5)):
+            self.response = response
+            answer = await self.ask("GET", "/")
+            self.assertEqual((answer.status, answer.body), (204, b""))
+            self.assertNotIn("content-length", answer.headers)
+            self.assertNotIn("content-type", answer.headers)
 
     async def test_empty(self) -> None:
         """

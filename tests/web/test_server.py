@@ -79,7 +79,7 @@ class WebServiceTests(TestCase):
     async def quick(self, request: Request) -> Response:
         return Response(200, (), b"quick")
 
-    def make_service(self, endpoint: Any = None, drain_seconds: float = 30.0) -> WebService:
+    def make_service(self, endpoint: Any = None, drain_seconds: float = 3600.0) -> WebService:
         return WebService(
             reactor, endpoint or tcp_endpoint(reactor, "127.0.0.1", 0), self.site, drain_seconds=drain_seconds
         )
@@ -184,12 +184,14 @@ class WebServiceTests(TestCase):
         An answer under way goes out whole before the service is stopped; then its connection ends.
         """
         service = self.start(self.make_service())
+        idle = await self.connect(service)
         wire = await self.connect(service)
         wire.send(GET)
         await wire.until(b"first")
         stopped: list[None] = []
         stopping = service.stopService()
         stopping.addCallback(stopped.append)
+        await idle.ended()
         self.assertEqual((stopped, wire.closed), ([], None))
         self.body.finish()
         await stopping
