@@ -7,12 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from glance_tx.daemon_options import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
+from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.stock_options import STOCK_OPTIONS
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors

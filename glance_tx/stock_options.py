@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from glance_tx.daemon_stock_options import FALSE_WORDS, SHARED_STOCK_OPTIONS
+from glance_tx.settings.daemon_stock import FALSE_WORDS, SHARED_STOCK_OPTIONS
 from glance_tx.settings.stock import StockOption, StockOptions, without_effect
 
 __all__ = ["STOCK_OPTIONS"]

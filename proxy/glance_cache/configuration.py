@@ -8,10 +8,10 @@ from typing import Final
 
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.stock_options import STOCK_OPTIONS
-from glance_tx.daemon_options import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program
+from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.web.options import HttpSettings, ManagementSettings, find_open_doors
 
 __all__ = ["GLANCE_CACHE"]

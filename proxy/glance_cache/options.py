@@ -11,8 +11,8 @@ from typing import ClassVar
 from attrs import frozen
 from oslo_config import cfg, types
 
-from glance_tx.daemon_options import node_name_option
 from glance_tx.settings import Section, option
+from glance_tx.settings.daemon import node_name_option
 from glance_tx.settings.values import AbsolutePath, HttpUrl, Word
 from glance_tx.streaming.units import GiB, MiB
 from glance_tx.web.options import ListenSettings

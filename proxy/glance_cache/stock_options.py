@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from glance_tx.daemon_stock_options import SHARED_STOCK_OPTIONS
+from glance_tx.settings.daemon_stock import SHARED_STOCK_OPTIONS
 from glance_tx.settings.stock import StockOptions, without_effect
 
 __all__ = ["STOCK_OPTIONS"]

@@ -1,0 +1,55 @@
+"""
+Strategies by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from glance_tx.identity.none import NoneIdentity
+from glance_tx.identity.options import AuthSettings
+from glance_tx.identity.strategies import STRATEGIES, make_identity
+from glance_tx.identity.tokens import TokensIdentity
+from glance_tx.settings import SettingsError
+
+
+class StrategyTests(SynchronousTestCase):
+    """
+    `make_identity`.
+    """
+
+    def test_unset(self) -> None:
+        """
+        Without a strategy there is no identity, and no default of one.
+        """
+        self.assertIsNone(make_identity(AuthSettings()))
+
+    def test_none(self) -> None:
+        """
+        ``none`` believes everybody.
+        """
+        self.assertIsInstance(make_identity(AuthSettings(strategy="none")), NoneIdentity)
+
+    def test_tokens(self) -> None:
+        """
+        ``tokens`` reads its file.
+        """
+        path = Path(self.mktemp())
+        path.write_text("- {token: x, user_id: a, project_id: p, roles: []}")
+        self.assertIsInstance(make_identity(AuthSettings(strategy="tokens", tokens_file=path)), TokensIdentity)
+
+    def test_unusable(self) -> None:
+        """
+        ``tokens`` without a file, and ``keystone``, are refused.
+        """
+        self.assertRaises(SettingsError, make_identity, AuthSettings(strategy="tokens"))
+        error = self.assertRaises(SettingsError, make_identity, AuthSettings(strategy="keystone"))
+        self.assertEqual(str(error), "[auth] strategy: keystone is not supported yet")
+
+    def test_table(self) -> None:
+        """
+        The table holds the strategies that can be used.
+        """
+        self.assertEqual(set(STRATEGIES), {"none", "tokens"})
