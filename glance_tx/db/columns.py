@@ -41,6 +41,12 @@ class ExactString(sa.TypeDecorator[str]):
         super().__init__(length)
         self._length = length
 
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """
+        Turn members of enumerations into plain text: drivers differ in what they make of them.
+        """
+        return None if value is None else str(value)
+
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
         """
         Choose the engine's own type.

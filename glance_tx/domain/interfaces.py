@@ -48,7 +48,9 @@ class ImageQuery:
     :param properties: Custom property to the value it must equal.
     :param tags: All of these must be there.
     :param visibility: ``None`` for the default list; ``"all"`` to add other projects' community images.
-    :param sort: Attribute and direction, most significant first; the repository adds ``id`` to break ties.
+    :param sort: Attribute and direction, most significant first. The repository adds ``created_at`` and ``id`` to
+        break ties: downwards, unless all others go upwards. Null counts as less than any value, and text is ordered
+        by code points, on every database.
     :param limit: Most images to return.
     :param marker: Id of the last image of the page before.
     """
@@ -114,7 +116,8 @@ class IImageRepository(Interface):
     Images, kept.
 
     Every method is one transaction. Status changes are compare-and-set: what another process did in between is
-    seen, not overwritten. A deleted image is as absent as one that never was, except that its id stays taken.
+    seen, not overwritten. A deleted image is as absent as one that never was, except that its id stays taken. Ids are
+    kept in lower case, and the same in any.
     Any method may raise ``CatalogUnavailable``; nothing was changed then, unless the answer to a commit was lost.
     """
 
@@ -136,14 +139,15 @@ class IImageRepository(Interface):
         """
         Fetch one page.
 
-        :raises InvalidQuery: The marker is not an image that the viewer could see.
+        :raises InvalidQuery: The marker is not an image that the viewer could see, or what to filter or sort by is no
+            attribute.
         """
 
     async def save(image: Image, *, was: Image) -> Image:
         """
         Write the attributes, properties and tags of a changed image, all or nothing.
 
-        Never touches status, data facts or locations. Last writer wins.
+        Never touches status, data facts or locations. Last writer wins. The time of the change is the repository's.
 
         :param was: The image as it was read; its status must still hold.
         :return: The image as kept, with its new ``updated_at``.
@@ -156,7 +160,8 @@ class IImageRepository(Interface):
         Turn an image into a tombstone.
 
         Its locations become ended leases in the same transaction, so that a crash after it loses none of the
-        data that is to be removed.
+        data that is to be removed. The lease of an upload under way stays as it is, its owner's to end: who still
+        writes would otherwise leave data behind where somebody has cleared up already.
 
         :return: Those leases, for `forget_lease` once the data is gone.
         :raises ImageNotFound: It never was, or was deleted meanwhile.
