@@ -1,0 +1,275 @@
+"""
+The index of a node that shares nothing: a SQLite file beside its cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from twisted.internet.defer import TimeoutError as DeadlinePassed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from glance_cache.errors import IndexUnavailable
+from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_tx.streaming.interfaces import ILane
+
+__all__ = ["SqliteIndex"]
+
+T = TypeVar("T")
+
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE hits (
+    image_id TEXT NOT NULL, node TEXT NOT NULL,
+    hits INTEGER NOT NULL, bytes_sent INTEGER NOT NULL, last_at REAL NOT NULL,
+    PRIMARY KEY (image_id, node)
+) WITHOUT ROWID;
+CREATE TABLE marks (node TEXT NOT NULL PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE queue (
+    place INTEGER PRIMARY KEY, node TEXT NOT NULL, image_id TEXT NOT NULL, at REAL NOT NULL,
+    UNIQUE (node, image_id)
+);
+"""
+_MERGE: Final = """
+INSERT INTO hits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    hits = max(hits, excluded.hits),
+    bytes_sent = max(bytes_sent, excluded.bytes_sent),
+    last_at = max(last_at, excluded.last_at)
+"""
+_SUM: Final = "SELECT image_id, sum(hits), sum(bytes_sent), max(last_at) FROM hits"
+
+# Fewer than the parameters that any SQLite takes in one statement.
+_IDS_AT_ONCE: Final = 500
+_NO_DATABASE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class _ForeignSchema(sqlite3.DatabaseError):
+    """
+    A database of another version, or of somebody else.
+    """
+
+
+class _Database:
+    """
+    The file. Every method blocks, raises `sqlite3.Error` or `OSError`, and is called in one lane.
+
+    A file that is no sound database is moved aside, and a new one begun: hits are resent by whoever counted them, and
+    a queue can be asked for again, while an index that stays broken would lose all that comes after.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Do some work in a transaction of its own.
+        """
+        try:
+            return self._try(work)
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, _ForeignSchema) and _primary_code(error) not in _NO_DATABASE:
+                raise
+            self._move_aside(error)
+        return self._try(work)
+
+    def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._open()
+        with self._connection:
+            return work(self._connection)
+
+    def close(self) -> None:
+        """
+        Let go of the file. Harmless when repeated.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        # Who reads how often must not be readable by others; SQLite gives its side files the same permissions.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        # The lane sees to it that threads take turns.
+        connection = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        try:
+            self._check(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            # The prefetch queue is a promise; NORMAL would lose what was promised last at a power loss.
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise _ForeignSchema(verdict)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version == 0 and tables == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            raise _ForeignSchema(f"its version is {version} and not {_SCHEMA_VERSION}")
+
+    def _move_aside(self, reason: Exception) -> None:
+        with suppress(sqlite3.Error):  # it is broken: closing it properly is more than can be asked
+            self.close()
+        self._connection = None
+        aside = self._path.with_name(f"{self._path.name}.broken")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
+        self._log.error(
+            "the index {path} is broken ({reason}): it is now {aside}, and a new one is begun. Hits will be resent, "
+            "images queued to be cached must be queued again.",
+            path=self._path,
+            aside=aside,
+            reason=reason,
+        )
+
+
+@implementer(ICacheIndex)
+class SqliteIndex:
+    """
+    Keeps the index in a file of this node.
+
+    :param path: The file, in a folder of this daemon alone.
+    :param lane: Where all work on the file is done; this index's own.
+    :param reactor: Measures the deadline.
+    :param timeout_seconds: For each call. Work that was begun goes on behind it.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, lane: ILane, reactor: IReactorTime, *, timeout_seconds: float = 10.0) -> None:
+        self._database = _Database(path)
+        self._lane = lane
+        self._reactor = reactor
+        self._timeout_seconds = timeout_seconds
+        self._stopped = False
+
+    async def start(self) -> None:
+        """
+        See `ICacheIndex`. Does nothing: the file is opened by the first call that needs it.
+        """
+
+    async def stop(self) -> None:
+        """
+        See `ICacheIndex`. Calls made before are done first.
+        """
+        self._stopped = True
+        await self._lane.run(self._database.close)
+
+    async def merge_hits(self, node: str, totals: Mapping[str, HitTotals], *, after: str, mark: str) -> bool:
+        """
+        See `ICacheIndex`.
+        """
+        copy = dict(totals)  # the caller's own may change before a thread comes to it
+        return await self._do(lambda db: _merge_hits(db, node, copy, after, mark))
+
+    async def hits(self, image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: _hits(db, image_ids))
+
+    async def node_hits(self, node: str) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: _node_hits(db, node))
+
+    async def enqueue(self, node: str, image_id: str, at: float) -> bool:
+        """
+        See `ICacheIndex`.
+        """
+        return (
+            await self._change("INSERT OR IGNORE INTO queue (node, image_id, at) VALUES (?, ?, ?)", node, image_id, at)
+            > 0
+        )
+
+    async def dequeue(self, node: str, image_id: str) -> bool:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._change("DELETE FROM queue WHERE node = ? AND image_id = ?", node, image_id) > 0
+
+    async def clear_queue(self, node: str) -> int:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._change("DELETE FROM queue WHERE node = ?", node)
+
+    async def queue(self, node: str) -> Sequence[str]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: _queue(db, node))
+
+    async def _change(self, statement: str, *values: object) -> int:
+        return await self._do(lambda db: db.execute(statement, values).rowcount)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._stopped:
+            raise IndexUnavailable("it was stopped")
+        try:
+            job = self._lane.run(self._database.do, work)
+            return await job.addTimeout(self._timeout_seconds, self._reactor)
+        except DeadlinePassed as error:
+            raise IndexUnavailable(f"no answer within {self._timeout_seconds:g} seconds") from error
+        except (sqlite3.Error, OSError) as error:
+            raise IndexUnavailable(str(error)) from error
+
+
+def _primary_code(error: sqlite3.DatabaseError) -> int:
+    # The upper bits tell more than is asked here.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _merge_hits(
+    connection: sqlite3.Connection, node: str, totals: Mapping[str, HitTotals], after: str, mark: str
+) -> bool:
+    found = connection.execute("SELECT mark FROM marks WHERE node = ?", (node,)).fetchone()
+    if totals:
+        rows = ((image, node, t.hits, t.bytes_sent, t.last_at) for image, t in totals.items())
+        connection.executemany(_MERGE, rows)
+    if found != (mark,):
+        connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (node, mark))
+    return bool(found == (after,))
+
+
+def _hits(connection: sqlite3.Connection, image_ids: Sequence[str] | None) -> Mapping[str, HitTotals]:
+    if image_ids is None:
+        return dict(_totals(connection.execute(f"{_SUM} GROUP BY image_id")))
+    sums: dict[str, HitTotals] = {}
+    for start in range(0, len(image_ids), _IDS_AT_ONCE):
+        wanted = image_ids[start : start + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(wanted))
+        sums.update(_totals(connection.execute(f"{_SUM} WHERE image_id IN ({marks}) GROUP BY image_id", wanted)))
+    return sums
+
+
+def _node_hits(connection: sqlite3.Connection, node: str) -> Mapping[str, HitTotals]:
+    rows = connection.execute("SELECT image_id, hits, bytes_sent, last_at FROM hits WHERE node = ?", (node,))
+    return dict(_totals(rows))
+
+
+def _queue(connection: sqlite3.Connection, node: str) -> Sequence[str]:
+    rows = connection.execute("SELECT image_id FROM queue WHERE node = ? ORDER BY at, place", (node,))
+    return [image for (image,) in rows]
+
+
+def _totals(rows: Iterable[tuple[str, int, int, float]]) -> Iterator[tuple[str, HitTotals]]:
+    for image, hits, bytes_sent, last_at in rows:
+        yield image, HitTotals(hits, bytes_sent, last_at)
