@@ -4,6 +4,8 @@ What an application does for every route, seen by a client over a real socket.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +18,8 @@ from zope.interface import implementer
 
 from glance_tx.errors import FactualError
 from glance_tx.streaming.errors import BodyTooShort
+from glance_tx.streaming.filebody import FileBody
+from glance_tx.streaming.growth import WholeFile
 from glance_tx.streaming.interfaces import IBodyProducer
 from glance_tx.web.app import App, BodyRule, request_json
 from glance_tx.web.faults import FaultTable
@@ -429,6 +433,37 @@ class AnswerTests(ServingTestCase):
         self.assertEqual(ends, [True])
         record = await self.record()
         self.assertEqual((record.status, record.sent_bytes, record.complete), (200, 5, True))
+
+    def make_file(self, data: bytes, offset: int, length: int) -> FileBody:
+        path = Path(self.mktemp())
+        path.write_bytes(data)
+        return FileBody(os.open(path, os.O_RDONLY), offset, length, WholeFile(offset + length))
+
+    async def test_file(self) -> None:
+        """
+        A file goes out whole, its bytes are counted, and the connection carries the next request.
+        """
+        data = bytes(range(256)) * 12_288
+        wire = await self.connect()
+        self.response = Response(200, (), self.make_file(data, 1, len(data) - 1))
+        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        record = await self.record()
+        self.assertEqual((record.sent_bytes, record.complete), (len(data) - 1, True))
+        self.response = Response(200, (), b"the end")
+        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = await wire.until(b"the end")
+        self.assertEqual(received.partition(b"\r\n\r\n")[2][: len(data) - 1], data[1:])
+
+    async def test_short_file(self) -> None:
+        """
+        A file that ends too early breaks the connection; the record has what went out.
+        """
+        self.response = Response(200, (), self.make_file(b"short", 0, 100))
+        wire = await self.connect()
+        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wire.ended()
+        record = await self.record()
+        self.assertEqual((record.status, record.sent_bytes, record.complete), (200, 5, False))
 
     async def test_unknown_length(self) -> None:
         """
