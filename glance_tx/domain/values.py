@@ -179,11 +179,12 @@ class Values:
         """
         Check an id that a client chose.
 
+        :return: The id in lower case: whatever its letters, a UUID is one and the same.
         :raises InvalidImage: It is not a UUID.
         """
         if not isinstance(value, str) or not is_image_id(value):
             raise InvalidImage("attribute 'id' must be a UUID")
-        return value
+        return value.lower()
 
     def custom(self, name: str, value: object) -> str | None:
         """

@@ -135,9 +135,9 @@ class ValueTests(SynchronousTestCase):
 
     def test_own_id(self) -> None:
         """
-        A client may choose the id, in capitals too.
+        A client may choose the id; capitals in it mean nothing.
         """
-        self.assertEqual(image_with({"id": ID.upper()}).id, ID.upper())
+        self.assertEqual(image_with({"id": ID.upper()}).id, ID)
 
     def test_custom_properties(self) -> None:
         """
