@@ -40,12 +40,23 @@ def _conditions(query: ImageQuery) -> Iterator[sa.ColumnElement[bool]]:
     yield _covered(query)
     for name, value in query.filters.items():
         require_known(name)
-        wanted = value.lower() if name == "id" and isinstance(value, str) else value
-        yield images.c[name].is_(None) if wanted is None else images.c[name] == wanted
+        yield _equals(name, value)
     for name, value in query.properties.items():
         yield _has(image_properties, image_properties.c.name == name, image_properties.c.value == value)
     for tag in query.tags:
         yield _has(image_tags, image_tags.c.value == tag)
+
+
+def _equals(name: str, value: object) -> sa.ColumnElement[bool]:
+    column = images.c[name]
+    if value is None:
+        return column.is_(None)
+    if name == "id" and isinstance(value, str):
+        return column == value.lower()
+    if isinstance(value, int) and not isinstance(value, bool):
+        # As an integer of the column's own size, a great one would be refused where it should merely equal none.
+        return column == sa.literal(value, sa.BigInteger)
+    return column == value
 
 
 def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

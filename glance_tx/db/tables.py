@@ -52,8 +52,8 @@ images = Table(
     Column("deleted_at", UtcDateTime),
     Column("fence", BigInteger, nullable=False),  # of the last lease; only grows
     Index("ix_images_listing", "deleted", "os_hidden", "created_at", "id"),
-    Index("ix_images_owner_listing", "owner", "deleted", "created_at", "id"),
-    Index("ix_images_visibility_listing", "visibility", "deleted", "created_at", "id"),
+    Index("ix_images_owner_listing", "owner", "deleted", "os_hidden", "created_at", "id"),
+    Index("ix_images_visibility_listing", "visibility", "deleted", "os_hidden", "created_at", "id"),
     Index("ix_images_name", "name"),
     Index("ix_images_checksum", "checksum"),
     Index("ix_images_os_hash_value", "os_hash_value"),

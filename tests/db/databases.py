@@ -4,6 +4,8 @@ Where database tests run: mixins that give a test an empty database, one for eac
 
 from __future__ import annotations
 
+import atexit
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
+from glance_tx.db import migrate
 from glance_tx.db.dialects import make_engine
+from glance_tx.db.tables import metadata
 from glance_tx.db.urls import read_url
 from tests import services
 
@@ -35,6 +39,11 @@ class OnSqlite:
     def make_url(self) -> str:
         return sqlite_url(self)
 
+    def make_migrated_url(self) -> str:
+        url = self.make_url()
+        migrate.upgrade(url)
+        return url
+
 
 class OnPostgresql:
     """
@@ -44,6 +53,9 @@ class OnPostgresql:
     def make_url(self) -> str:
         return services.postgresql_database(self)
 
+    def make_migrated_url(self) -> str:
+        return _emptied(_migrated(services.postgresql_database, UntilExit(self)))
+
 
 class OnMysql:
     """
@@ -52,6 +64,45 @@ class OnMysql:
 
     def make_url(self) -> str:
         return services.mysql_database(self)
+
+    def make_migrated_url(self) -> str:
+        return _emptied(_migrated(services.mysql_database, UntilExit(self)))
+
+
+class UntilExit:
+    """
+    A test case, as far as `tests.services` goes, whose cleanups run when the process ends; any is as good as another.
+    """
+
+    def __init__(self, case: TestCase) -> None:
+        self.failureException = case.failureException
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UntilExit)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def addCleanup(self, f: Any, *args: Any, **kwargs: Any) -> None:
+        atexit.register(f, *args, **kwargs)
+
+
+@functools.cache
+def _migrated(make: Any, case: UntilExit) -> str:
+    """
+    Make one database with tables for all tests of this process: on servers that takes long.
+    """
+    url: str = make(case)
+    migrate.upgrade(url)
+    return url
+
+
+def _emptied(url: str) -> str:
+    engine = make_engine(read_url(url))
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+    return url
 
 
 class SteppedReactor:

@@ -22,8 +22,8 @@ def upgrade() -> None:
     """
     create_table("images", *_image_columns(), PrimaryKeyConstraint("id", name="pk_images"))
     create_index("ix_images_listing", "images", "deleted", "os_hidden", "created_at", "id")
-    create_index("ix_images_owner_listing", "images", "owner", "deleted", "created_at", "id")
-    create_index("ix_images_visibility_listing", "images", "visibility", "deleted", "created_at", "id")
+    create_index("ix_images_owner_listing", "images", "owner", "deleted", "os_hidden", "created_at", "id")
+    create_index("ix_images_visibility_listing", "images", "visibility", "deleted", "os_hidden", "created_at", "id")
     create_index("ix_images_name", "images", "name")
     create_index("ix_images_checksum", "images", "checksum")
     create_index("ix_images_os_hash_value", "images", "os_hash_value")
