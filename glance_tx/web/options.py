@@ -51,6 +51,16 @@ class ListenSettings(Section):
             help="Connections that may wait to be accepted. The kernel cuts it to net.core.somaxconn.",
         )
     )
+    drain_seconds: int = option(
+        cfg.IntOpt(
+            "graceful_shutdown_timeout",
+            min=0,
+            max=86400,
+            default=60,
+            help="Seconds that transfers under way may take to end when the daemon is told to stop; then they are cut. "
+            "New connections are refused meanwhile.",
+        )
+    )
     public_endpoint: str | None = option(
         cfg.Opt(
             "public_endpoint",

@@ -1,0 +1,233 @@
+"""
+What it takes to be a daemon under ``twistd``: options, a log, parts that start and stop in order, and ports.
+"""
+
+# Twisted left the methods of its services and options untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from attrs import field, frozen
+from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from glance_tx.errors import FactualError
+from glance_tx.settings import Loaded, Program, SettingsError, load
+from glance_tx.settings.daemon import LogSettings
+from glance_tx.telemetry.logs import log_observer, open_log, set_log_level
+from glance_tx.web.server import WebService
+
+__all__ = ["Daemon", "DaemonOptions", "IPart", "Part", "Threads", "load_or_exit", "refuse_to_start"]
+
+
+class DaemonOptions(usage.Options):
+    """
+    The command line of a daemon: which files to read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["config_files"] = []
+        self["config_dirs"] = []
+
+    def opt_config_file(self, path: str) -> None:
+        """
+        Read this configuration file; may be repeated, the last one wins.
+        """
+        self["config_files"].append(Path(path).absolute())
+
+    def opt_config_dir(self, path: str) -> None:
+        """
+        Read all *.conf files of this folder, after the others; may be repeated.
+        """
+        self["config_dirs"].append(Path(path).absolute())
+
+
+def refuse_to_start(program: str, text: str) -> NoReturn:
+    """
+    End the program before it began, with one line on standard error for each line of the text.
+    """
+    # Under twistd, sys.stderr may lead into the log.
+    for line in text.splitlines():
+        print(f"{program}: {line}", file=sys.__stderr__)
+    raise SystemExit(1)
+
+
+def load_or_exit(program: Program, options: DaemonOptions) -> Loaded:
+    """
+    Read the configuration. Where it is wrong, say everything that is, and end the program.
+    """
+    try:
+        return load(program, options["config_files"], options["config_dirs"])
+    except SettingsError as error:
+        refuse_to_start(program.name, str(error))
+
+
+class IPart(Protocol):
+    """
+    Something that a daemon starts before it serves, and stops after it has.
+    """
+
+    async def start(self) -> None:
+        """
+        Get ready.
+        """
+
+    async def stop(self) -> None:
+        """
+        Let go.
+        """
+
+
+async def _nothing() -> None:
+    pass
+
+
+@frozen
+class Part:
+    """
+    A part made of two functions.
+    """
+
+    _start: Callable[[], Awaitable[object]] = field(default=_nothing)
+    _stop: Callable[[], Awaitable[object]] = field(default=_nothing)
+
+    async def start(self) -> None:
+        """
+        See `IPart.start`.
+        """
+        await self._start()
+
+    async def stop(self) -> None:
+        """
+        See `IPart.stop`.
+        """
+        await self._stop()
+
+
+@frozen
+class Threads:
+    """
+    A thread pool as a part. To be named before everything that uses it.
+    """
+
+    pool: ThreadPool
+
+    async def start(self) -> None:
+        """
+        See `IPart.start`.
+        """
+        self.pool.start()
+
+    async def stop(self) -> None:
+        """
+        See `IPart.stop`.
+        """
+        self.pool.stop()
+
+
+class Daemon(MultiService):
+    """
+    Parts that are started one after another, then ports that are served; and the other way round at the end.
+
+    A part or a port that cannot be started ends the process, with one line in the log and an exit status that is
+    not 0.
+
+    :param log: How the daemon logs.
+    :param warnings: What is to be said of the configuration.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        log: LogSettings,
+        warnings: Sequence[object],
+        parts: Sequence[IPart],
+        ports: Sequence[WebService],
+    ) -> None:
+        super().__init__()
+        self.setName(name)
+        self.ports = tuple(ports)
+        self._reactor = reactor
+        self._log_settings = log
+        self._warnings = warnings
+        self._parts = tuple(parts)
+        self._started: list[IPart] = []
+        self._starting: Deferred[None] | None = None
+
+    def setServiceParent(self, parent: Componentized) -> None:
+        """
+        Become part of an application, which logs our way from then on.
+        """
+        settings = self._log_settings
+        try:
+            out = open_log(settings.log_file)
+        except OSError as error:
+            refuse_to_start(str(self.name), f"cannot write the log {settings.log_file}: {error.strerror}")
+        set_log_level(debug=settings.debug)
+        parent.setComponent(ILogObserver, log_observer(out, settings.log_format, debug=settings.debug))
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """
+        Start everything, in the background.
+        """
+        super().startService()
+        for warning in self._warnings:
+            self._log.warn("{warning}", warning=str(warning))
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._failed)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop everything.
+
+        :return: Fires when it has stopped.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        for part in self._parts:
+            await part.start()
+            self._started.append(part)
+        for port in self.ports:
+            port.setServiceParent(self)
+        self._log.info("{name} is ready", name=self.name)
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        await super().stopService()
+        while self._started:
+            part = self._started.pop()
+            try:
+                await part.stop()
+            except Exception:  # the others are to be stopped all the same
+                self._log.failure("{part} did not stop well", part=part)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(FactualError):
+            self._log.critical("{name} cannot start: {reason}", name=self.name, reason=failure.getErrorMessage())
+        else:
+            self._log.failure("{name} cannot start", failure, name=self.name)
+        if self._log_settings.log_file is not None:
+            print(f"{self.name}: cannot start: {failure.getErrorMessage()}", file=sys.__stderr__)
+        # twistd has no other way to end with a status of one's own.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.stop()

@@ -1,0 +1,81 @@
+"""
+The ports of a daemon: one for clients, and one for operators where they want it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from glance_tx.settings import Settings
+from glance_tx.telemetry.access import AccessLog, AccessRecord
+from glance_tx.telemetry.health import HealthChecks
+from glance_tx.telemetry.metrics import Metrics, RequestMetrics
+from glance_tx.web.app import App
+from glance_tx.web.connections import DrainingSite
+from glance_tx.web.faults import FaultTable
+from glance_tx.web.limits import EdgeLimits
+from glance_tx.web.management import add_healthcheck, management_app
+from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings
+from glance_tx.web.server import WebService, tcp_endpoint
+
+__all__ = ["Edge"]
+
+
+class Edge:
+    """
+    An application that clients reach, logged and counted; and what operators see of it.
+
+    :param checks: Run for ``/healthcheck``, which both ports have.
+    :param prefix: Begins the names of all metrics.
+    :param rewrite: See `App`.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        checks: HealthChecks,
+        faults: FaultTable,
+        prefix: str,
+        *,
+        rewrite: Callable[[str], str] | None = None,
+    ) -> None:
+        self.metrics = Metrics(prefix)
+        self._reactor = reactor
+        self._settings = settings
+        log, count = AccessLog(), RequestMetrics(self.metrics)
+
+        def note(record: AccessRecord) -> None:
+            log(record)
+            count(record)
+
+        http = settings[HttpSettings]
+        self.app = App(reactor, faults, note, stall_seconds=http.stall_seconds, rewrite=rewrite)
+        self.metrics.watch("requests_in_progress", "Requests that are being answered.", lambda: self.app.in_progress)
+        add_healthcheck(self.app, checks)
+        self._management = management_app(reactor, checks, self.metrics.render, log)
+
+    def ports(self) -> Sequence[WebService]:
+        """
+        Make the services that listen.
+        """
+        listen, management = self._settings[ListenSettings], self._settings[ManagementSettings]
+        ports = [self._port(self.app, listen.bind_host, listen.bind_port, listen.backlog)]
+        if management.bind_port:
+            ports.append(self._port(self._management, management.bind_host, management.bind_port, listen.backlog))
+        return ports
+
+    def _port(self, app: App, host: str, port: int, backlog: int) -> WebService:
+        http = self._settings[HttpSettings]
+        limits = EdgeLimits(
+            timeout_seconds=http.client_timeout_seconds,
+            stall_seconds=http.stall_seconds,
+            max_header_line_bytes=http.max_header_line_bytes,
+        )
+        return WebService(
+            self._reactor,
+            tcp_endpoint(self._reactor, host, port, backlog),
+            DrainingSite(app.resource(), self._reactor, limits, app.refuse),
+            drain_seconds=self._settings[ListenSettings].drain_seconds,
+        )
