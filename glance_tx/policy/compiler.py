@@ -129,8 +129,9 @@ def _parse(name: str, text: object) -> object:
         raise BadRule(name, "is not a text; write '' or '@' for everybody, '!' for nobody")
     with _quiet():
         tree = policy.Rules.from_dict({name: text})[name]  # type: ignore[dict-item]  # it takes the old form too
-    # What the library does not understand it turns into "nobody", and goes on.
-    if _count_never(tree) > len(_NEVER.findall(text if isinstance(text, str) else " ".join(_texts(text)))):
+    # What the library does not understand, in part or as a whole, it turns into "nobody", and goes on.
+    plain = text if isinstance(text, str) else " ".join(_texts(text))
+    if _count_never(tree) > len(_NEVER.findall(plain)) or (type(tree) is _FALSE and plain.strip(" ()") != "!"):
         raise BadRule(name, "cannot be understood")
     return tree
 
