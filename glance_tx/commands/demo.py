@@ -173,7 +173,7 @@ lock_path = {api.folder}/locks
 """
 
 
-def cache_config(cache: Daemon, api: Daemon) -> str:
+def cache_config(cache: Daemon, api: Daemon, token: str) -> str:
     """
     Configuration of the caching tier before it.
     """
@@ -189,6 +189,9 @@ tokens_file = {cache.folder}/tokens.yaml
 
 [upstream]
 urls = {api.url}
+
+[cache]
+prefetch_token = {token}
 """
 
 
@@ -347,7 +350,7 @@ def main() -> int:
             daemon.check_port()
         folder.mkdir(mode=0o700, exist_ok=True)
         token = write_tokens(folder)
-        with api.running(api_config(api)), cache.running(cache_config(cache, api)):
+        with api.running(api_config(api)), cache.running(cache_config(cache, api, token)):
             show(api, cache, token)
             if os.environ.get("DEMO_ONCE", "") not in {"1", "true", "yes"}:
                 wait_for_end()

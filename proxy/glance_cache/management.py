@@ -4,7 +4,7 @@ Routes that manage the cache (contract sections 1.9 and 6.4).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
@@ -68,7 +68,7 @@ class ManagementTools:
     What management works with.
 
     :param prefetcher: ``None`` where the node has no credentials of its own.
-    :param totals: This node's hits, by image.
+    :param totals: Tells this node's hits of an image.
     """
 
     entries: EntryStore
@@ -76,7 +76,7 @@ class ManagementTools:
     node: str
     upstream: IUpstream
     prefetcher: Prefetcher | None
-    totals: Callable[[], Mapping[str, HitTotals]]
+    totals: Callable[[str], HitTotals]
     now: Callable[[], float]
 
 
@@ -103,11 +103,10 @@ class ManagementRoutes:
         ``GET /v2/cache``.
         """
         self._managers.insist("cache_list", await self._managers.identify(request))
-        totals = self._tools.totals()
         cached = []
         for info in self._tools.entries.inventory():
             if info.state is EntryState.COMPLETE:
-                hits = totals.get(info.image_id, HitTotals())
+                hits = self._tools.totals(info.image_id)
                 cached.append(
                     {
                         "image_id": info.image_id,

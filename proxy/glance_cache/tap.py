@@ -1,0 +1,239 @@
+"""
+The caching tier, put together: ``twistd glance-cache``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import HTTPConnectionPool
+
+from glance_cache.agent import make_agent
+from glance_cache.cache import Cache
+from glance_cache.client import UpstreamClient, UpstreamTimes
+from glance_cache.configuration import GLANCE_CACHE
+from glance_cache.entries import EntryStore
+from glance_cache.errors import EntryCorrupt
+from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.faults import cache_faults
+from glance_cache.files import FileOps
+from glance_cache.fills import Fills, FillTools
+from glance_cache.folder import CacheFolder
+from glance_cache.grants import Grants
+from glance_cache.hit_journal import HitJournal
+from glance_cache.hits import HitCounter
+from glance_cache.index_redis import RedisIndex
+from glance_cache.index_sqlite import SqliteIndex
+from glance_cache.interfaces import ICacheIndex, UpstreamCredentials
+from glance_cache.links import Links
+from glance_cache.management import ManagementRoutes, ManagementTools, Managers
+from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.passthrough import PassThrough
+from glance_cache.prefetch import Prefetcher, PrefetchTools
+from glance_cache.routes import ClientRoutes, without_minor_version
+from glance_cache.space import SpaceAccount
+from glance_cache.upstream import GlanceUpstream
+from glance_tx.errors import FactualError
+from glance_tx.identity.options import AuthSettings
+from glance_tx.identity.strategies import make_identity
+from glance_tx.policy.files import load_policy
+from glance_tx.policy.options import PolicySettings
+from glance_tx.settings import Settings
+from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.telemetry.health import HealthChecks
+from glance_tx.telemetry.metrics import Metrics
+from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, Threads, load_or_exit, refuse_to_start
+from glance_tx.web.edge import Edge
+from glance_tx.web.endpoint import PublicEndpoint
+from glance_tx.web.options import ListenSettings
+
+__all__ = ["Options", "makeService"]
+
+_log = Logger()
+
+_LOW_WATER: Final = 0.95
+"""Where room has to be made, a little more than needed is: the next fill then need not do it again."""
+
+_KEPT_CONNECTIONS: Final = 16
+"""Idle connections to one upstream. Each fill needs one, and so does each request that is passed on."""
+
+
+class Options(DaemonOptions):
+    """
+    The command line of glance-cache.
+    """
+
+    synopsis = "[--config-file=FILE ...] [--config-dir=FOLDER ...]"
+    longdesc = "A caching proxy for image data, before any OpenStack image service."
+
+
+def makeService(options: Options) -> IService:
+    """
+    Make the service that ``twistd`` runs.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
+
+    loaded = load_or_exit(GLANCE_CACHE, options)
+    settings = loaded.settings
+    try:
+        policy = load_policy(settings[PolicySettings], settings.folders)
+        identity = make_identity(settings[AuthSettings])
+    except FactualError as error:
+        refuse_to_start(GLANCE_CACHE.name, str(error))
+    node = _Node(reactor, settings, Managers(identity, policy.policy))
+    warnings = (*loaded.warnings, *policy.warnings)
+    return Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
+
+
+class _Node:
+    """
+    One caching node: what it is made of, and in which order that starts.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, managers: Managers) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        cache_settings = settings[CacheSettings]
+        self.edge = Edge(
+            reactor, settings, HealthChecks(reactor), cache_faults(), "glance_cache", rewrite=without_minor_version
+        )
+        self._pool = ThreadPool(0, settings[ThreadSettings].body_threads, "bodies")
+        self._lanes = Lanes(reactor, self._pool)
+        self._connections = HTTPConnectionPool(reactor)
+        self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
+        self._client = self._make_client()
+        self._upstream = GlanceUpstream(self._client, reactor)
+        self._entries = self._make_entries()
+        self._index = self._make_index()
+        self._hits = self._make_hits()
+        self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
+        stall_seconds = float(settings[UpstreamSettings].stall_seconds)
+        self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, stall_seconds))
+        self._cache = Cache(self._entries, self._fills)
+        self._prefetcher = self._make_prefetcher()
+        self._scanning: Deferred[None] | None = None
+        self._mount(managers)
+        self._watch(self.edge.metrics)
+
+    def parts(self) -> list[IPart]:
+        """
+        List what starts, in order.
+        """
+        parts: list[IPart] = [
+            Threads(self._pool),
+            Part(stop=self._lanes.drain),
+            Part(stop=self._connections.closeCachedConnections),
+            self._entries,
+            self._index,
+            self._hits,
+            Part(self._begin_scan, self._end_scan),
+            Part(stop=self._stop_work),
+        ]
+        if self._prefetcher is not None:
+            parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
+        return parts
+
+    def _make_client(self) -> UpstreamClient:
+        settings = self._settings[UpstreamSettings]
+        agent = make_agent(self._reactor, self._connections, float(settings.connect_seconds))
+        times = UpstreamTimes(float(settings.head_seconds), float(settings.stall_seconds))
+        return UpstreamClient(agent, self._reactor, settings.urls, times)
+
+    def _make_entries(self) -> EntryStore:
+        storage = self._settings[StorageSettings]
+        corrupt = self.edge.metrics.counter("corrupt_entries", "Cached images given up because a chunk was damaged.")
+
+        def on_corrupt(error: EntryCorrupt) -> None:
+            corrupt.inc()
+            _log.error("{error}; it is removed from the cache", error=str(error))
+
+        return EntryStore(
+            CacheFolder(storage.folder, FileOps()),
+            SpaceAccount(storage.max_size_bytes),
+            LeastRecentlyUsed(),
+            self._lanes,
+            self._reactor,
+            on_corrupt,
+            int(storage.max_size_bytes * _LOW_WATER),
+        )
+
+    def _make_index(self) -> ICacheIndex:
+        redis = self._settings[RedisSettings]
+        if redis.url is not None:
+            return RedisIndex(self._reactor, redis.url, redis.prefix)
+        path = self._settings[StorageSettings].folder / "index.sqlite"
+        return SqliteIndex(path, self._lanes.lane("index"), self._reactor)
+
+    def _make_hits(self) -> HitCounter:
+        node = self._settings[CacheSettings].node_name
+        journal = HitJournal(self._settings[StorageSettings].folder / "hits.journal", node, FileOps())
+        return HitCounter(journal, self._lanes.lane("hits"), self._index, node, self._reactor)
+
+    def _make_prefetcher(self) -> Prefetcher | None:
+        settings = self._settings[CacheSettings]
+        # Where nobody has to prove who he is, neither has this node.
+        if settings.prefetch_token is None and self._settings[AuthSettings].strategy != "none":
+            return None
+        credentials = UpstreamCredentials(auth_token=settings.prefetch_token)
+        return Prefetcher(
+            PrefetchTools(self._cache, self._upstream, self._index, settings.node_name, credentials, self._reactor)
+        )
+
+    def _mount(self, managers: Managers) -> None:
+        app = self.edge.app
+        links = Links(PublicEndpoint(self._settings[ListenSettings].public_endpoint))
+        answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
+        ClientRoutes(
+            self._cache,
+            self._entries,
+            self._grants,
+            self._hits,
+            PassThrough(self._client, links),
+            lambda state: answers.labels(state).inc(),
+        ).mount(app)
+        tools = ManagementTools(
+            self._entries,
+            self._index,
+            self._settings[CacheSettings].node_name,
+            self._upstream,
+            self._prefetcher,
+            self._hits.totals,
+            self._reactor.seconds,
+        )
+        ManagementRoutes(tools, managers).mount(app)
+
+    def _watch(self, metrics: Metrics) -> None:
+        account = self._entries.account
+        metrics.watch("used_bytes", "Room that cached images take.", lambda: account.used_bytes)
+        metrics.watch("reserved_bytes", "Room promised to fills.", lambda: account.reserved_bytes)
+        metrics.watch("max_bytes", "Room that the cache may take.", lambda: account.max_bytes)
+        metrics.watch("fills_begun", "Fills since the start.", lambda: self._fills.count)
+        metrics.watch("hits_unsent", "Images with hits that the index does not have yet.", lambda: self._hits.unsent)
+        metrics.watch("index_reachable", "Whether the index answers.", lambda: self._hits.index_reachable)
+
+    async def _begin_scan(self) -> None:
+        # Beside serving: what is cached is found by name meanwhile, and only fills wait.
+        self._scanning = Deferred.fromCoroutine(self._scan())
+        self._scanning.addErrback(lambda failure: _log.failure("the cache folder cannot be read", failure))
+
+    async def _scan(self) -> None:
+        await self._entries.scan()
+        self._entries.refine({info.image_id: self._hits.totals(info.image_id) for info in self._entries.inventory()})
+
+    async def _end_scan(self) -> None:
+        if self._scanning is not None:
+            await self._scanning
+
+    async def _start_prefetcher(self) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.start()
+
+    async def _stop_work(self) -> None:
+        self._grants.stop()
+        await self._fills.stop()
