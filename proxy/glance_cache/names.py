@@ -15,7 +15,7 @@ __all__ = ["EntryName", "is_image_id"]
 
 # Neither may hold a dot or a slash, so that a name cannot leave its folder or pass for another file's.
 _IMAGE_ID: Final = re.compile(r"[0-9a-z][0-9a-z_-]{1,63}")
-_KEY: Final = re.compile(r"[0-9a-z_]{1,32}-[0-9a-f]{1,32}")
+_KEY: Final = re.compile(r"[0-9a-z_]{1,32}-[0-9a-f]{32}|size-[0-9a-f]{1,16}")
 _ALGORITHM: Final = re.compile(r"[0-9a-z_]{1,32}")
 _HEX: Final = re.compile(r"[0-9a-f]{32,512}")
 _KEY_DIGITS: Final = 32

@@ -110,15 +110,12 @@ class Verifier:
             return fail(EntryCorrupt(self.image_id, chunk))
         if self.is_right(chunk):
             return succeed(None)
-
-        def stop_waiting(cancelled: Deferred[None]) -> None:
-            self._looking[chunk].remove(cancelled)
-
-        waiting: Deferred[None] = Deferred(stop_waiting)
-        if chunk in self._looking:
-            self._looking[chunk].append(waiting)
-        else:
-            self._begin(chunk, waiting)
+        looking = self._looking.get(chunk)
+        waiters = [] if looking is None else looking
+        waiting: Deferred[None] = Deferred(waiters.remove)
+        waiters.append(waiting)
+        if looking is None:
+            self._begin(chunk, waiters)
         return waiting
 
     def look_ahead(self, chunk: int) -> None:
@@ -126,10 +123,10 @@ class Verifier:
         Begin to look at a chunk that somebody will soon wait for.
         """
         if not (chunk in self._bad or chunk in self._looking or self.is_right(chunk)):
-            self._begin(chunk)
+            self._begin(chunk, [])
 
-    def _begin(self, chunk: int, *waiting: Deferred[None]) -> None:
-        self._looking[chunk] = list(waiting)
+    def _begin(self, chunk: int, waiters: list[Deferred[None]]) -> None:
+        self._looking[chunk] = waiters
         self._look(chunk, self._stamp).addCallbacks(self._looked, self._failed, (chunk,), errbackArgs=(chunk,))
 
     def _looked(self, verdict: Verdict, chunk: int) -> None:
@@ -161,10 +158,10 @@ class Verifier:
             waiting.errback(failure)
 
     def _take_waiting(self, chunk: int) -> Iterator[Deferred[None]]:
-        # One by one: whoever is told first may cancel others.
-        while self._looking[chunk]:
-            yield self._looking[chunk].pop(0)
-        del self._looking[chunk]
+        # Whoever is told first may ask for another look at once, or make others stop waiting.
+        waiters = self._looking.pop(chunk)
+        while waiters:
+            yield waiters.pop(0)
 
 
 @implementer(IGrowth)

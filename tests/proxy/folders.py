@@ -4,6 +4,7 @@ Cache folders for tests: real files, worked on in the test's own thread, and fil
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -22,11 +23,12 @@ from glance_cache.eviction import LeastRecentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
+from glance_cache.names import EntryName
 from glance_cache.space import SpaceAccount
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.units import GiB
-from tests.doubles.pools import InlinePool, ThreadClock
+from tests.doubles.pools import InlinePool, SteppedPool, ThreadClock
 
 IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9"
 OTHER = "11111111-d94f-49cd-a114-e12490b328d9"
@@ -38,18 +40,27 @@ def facts_of(data: bytes, image_id: str = IMAGE) -> ImageFacts:
     return ImageFacts(image_id, len(data), hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest())
 
 
+def absolute(path: str) -> Path:
+    return Path(path).absolute()
+
+
 class World:
     """
     One daemon's view of a cache folder. Several of them, one after the other, are restarts.
     """
 
     def __init__(
-        self, path: str, files: FileOps | None = None, max_bytes: int = GiB, low_water_bytes: int | None = None
+        self,
+        path: str,
+        files: FileOps | None = None,
+        max_bytes: int = GiB,
+        low_water_bytes: int | None = None,
+        pool: SteppedPool | None = None,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = absolute(path)
         self.clock = ThreadClock()
         self.clock.advance(time.time())
-        self.pool = InlinePool()
+        self.pool = pool or InlinePool()
         self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
         self.folder = CacheFolder(self.path, files or FileOps())
         self.account = SpaceAccount(max_bytes)
@@ -63,6 +74,9 @@ class World:
         await self.store.start()
         await self.store.scan()
 
+    async def stop(self) -> None:
+        await self.store.stop()
+
     async def fill(self, data: bytes = DATA, image_id: str = IMAGE) -> ImageFacts:
         facts = facts_of(data, image_id)
         writer = await self.store.begin(facts)
@@ -75,14 +89,17 @@ class World:
         return None if body is None else await body_bytes(body)
 
     def file_names(self) -> list[str]:
-        return sorted(path.name for path in (self.path / "entries").glob("*/*"))
+        return sorted(path.name for path in self.paths())
+
+    def paths(self, pattern: str = "*") -> list[Path]:
+        return list((self.path / "entries").glob(f"*/{pattern}"))
 
     def disk_bytes(self) -> int:
         """What the entries take, as the account counts."""
-        return sum(-(-path.stat().st_size // 4096) * 4096 for path in (self.path / "entries").glob("*/*"))
+        return sum(-(-path.stat().st_size // 4096) * 4096 for path in self.paths())
 
     def data_path(self, facts: ImageFacts) -> Path:
-        return next((self.path / "entries").glob(f"*/{facts.image_id}-*.data"))
+        return self.folder.data_path(EntryName.of(facts))
 
     def overwrite(self, facts: ImageFacts, offset: int, data: bytes = b"\xff" * 4096) -> None:
         with self.data_path(facts).open("r+b") as file:
@@ -116,8 +133,22 @@ class SlowReader(StringTransport):
         self.body.resumeProducing()
 
 
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_files(path: str | Path) -> list[str]:
+    """List what is open in a folder, removed files included."""
+    root = str(Path(path).absolute())
+    links = (str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return sorted(link for link in links if link.startswith(root))
+
+
+class BadSectors(FileOps):
+    """
+    A disk on which no whole chunk can be read.
+    """
+
+    def read(self, descriptor: int, size_bytes: int, offset: int) -> bytes:
+        if size_bytes == CHUNK_BYTES:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(descriptor, size_bytes, offset)
 
 
 class Died(Exception):

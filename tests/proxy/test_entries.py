@@ -1,24 +1,647 @@
 """
-The entries of a cache, on real files.
+The entries of a cache: filled, read, found again and removed, on real files.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
 
-from tests.proxy.folders import DATA, World, open_descriptors
+from glance_cache.catalog import CHUNK_BYTES
+from glance_cache.entries import EntryStore
+from glance_cache.entry import EntryInfo, EntryState
+from glance_cache.errors import EntryBusy, FolderUnusable
+from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.files import FileOps
+from glance_cache.folder import CacheFolder
+from glance_cache.interfaces import ImageFacts
+from glance_cache.space import SpaceAccount
+from glance_tx.streaming.digest import Digests
+from glance_tx.streaming.errors import BodyTooShort
+from glance_tx.streaming.growth import GrowingFile
+from glance_tx.streaming.interfaces import IFileBody
+from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.units import GiB
+from tests.doubles.pools import SteppedPool
+from tests.proxy.folders import DATA, IMAGE, OTHER, SlowReader, World, absolute, body_bytes, facts_of, open_files
+
+T = TypeVar("T")
 
 
-class FillAndReadTests(TestCase):
+class EntriesTestCase(TestCase):
     """
-    From a fill to its readers.
+    Tests on one cache folder, after which no descriptor is left open.
+    """
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.addCleanup(lambda: self.assertEqual(open_files(self.path), []))
+
+    async def started(self, files: FileOps | None = None) -> World:
+        world = World(self.path, files)
+        await world.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(world.stop()))
+        return world
+
+    async def left_behind(self, data: bytes) -> None:
+        """Leave a fill in the folder as a daemon does that was stopped in the middle."""
+        world = World(self.path)
+        await world.start()
+        writer = await world.store.begin(facts_of(DATA))
+        await writer.append(data)
+        await writer.suspend()
+        await world.stop()
+
+    def finish(self, world: World, work: Coroutine[Any, Any, T]) -> T:
+        """Do a piece of work to its end where the pool does nothing by itself."""
+        working = Deferred.fromCoroutine(work)
+        world.pool.run_all()
+        return self.successResultOf(working)
+
+    def assert_tidy(self, world: World) -> None:
+        """The account is what is on the disk."""
+        self.assertEqual(world.account.taken_bytes, world.disk_bytes())
+
+
+class ReadTests(EntriesTestCase):
+    """
+    Reading complete entries.
     """
 
     async def test_what_was_filled_is_read(self) -> None:
-        """A reader gets what a fill wrote."""
-        world = World(self.mktemp())
-        await world.start()
-        before = open_descriptors()
+        """A reader gets what a fill wrote, whole or any range of it, by an `IFileBody`."""
+        world = await self.started()
         facts = await world.fill()
         self.assertEqual(await world.read(facts), DATA)
-        self.assertEqual(open_descriptors(), before)
+        for begin, end in ((0, 1), (5, CHUNK_BYTES + 5), (CHUNK_BYTES, 2 * CHUNK_BYTES), (len(DATA) - 1, len(DATA))):
+            self.assertEqual(await world.read(facts, begin, end - begin), DATA[begin:end])
+        self.assertEqual(await world.read(facts, 7), DATA[7:])
+        body = await world.store.open(facts)
+        assert body is not None
+        verifyObject(IFileBody, body)
+        body.close()
+        body.close()
+        self.assert_tidy(world)
+
+    async def test_what_is_not_there_is_not_read(self) -> None:
+        """There is no body of an image that was never filled, of other data, or of a fill under way."""
+        world = await self.started()
+        await world.fill()
+        self.assertIsNone(await world.store.open(facts_of(DATA, OTHER)))
+        self.assertIsNone(await world.store.open(facts_of(b"other")))
+        writer = await world.store.begin(facts_of(DATA, OTHER))
+        self.assertIsNone(await world.store.open(facts_of(DATA, OTHER)))
+        await writer.abort()
+
+    async def test_the_same_data_is_not_shared(self) -> None:
+        """Two images with the same data are two entries."""
+        world = await self.started()
+        await world.fill()
+        await world.fill(image_id=OTHER)
+        await world.store.remove(IMAGE)
+        self.assertEqual(await world.read(facts_of(DATA, OTHER)), DATA)
+
+    async def test_a_hash_that_only_begins_the_same_is_not_the_same(self) -> None:
+        """An entry is not given out for data whose hash differs from it anywhere."""
+        world = await self.started()
+        facts = await world.fill()
+        assert facts.os_hash_value is not None
+        self.assertIsNone(await world.store.open(evolve(facts, os_hash_value=facts.os_hash_value[:-1] + "x")))
+
+    async def test_a_range_that_cannot_be(self) -> None:
+        """A range that is not in the data is a mistake."""
+        world = await self.started()
+        facts = await world.fill()
+        for offset, length in ((-1, 1), (0, len(DATA) + 1), (len(DATA), 1), (5, -1)):
+            with self.assertRaises(ValueError):
+                await world.store.open(facts, offset, length)
+
+    async def test_images_without_a_hash(self) -> None:
+        """An image without any hash is kept by its length, and said to be unverified."""
+        world = await self.started()
+        facts = ImageFacts(IMAGE, len(DATA))
+        writer = await world.store.begin(facts)
+        await writer.append(DATA)
+        await writer.commit()
+        self.assertEqual(await world.read(facts), DATA)
+        self.assertFalse(world.store.inventory()[0].verified)
+
+    def test_a_reader_that_leaves_before_it_has_its_body(self) -> None:
+        """A cancelled opening closes what it opened."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        facts = self.finish(world, world.fill())
+        before = open_files(self.path)
+        for steps in (0, 1):
+            opening = Deferred.fromCoroutine(world.store.open(facts))
+            for _ in range(steps):
+                world.pool.step()
+            opening.cancel()
+            if not steps:
+                self.failureResultOf(opening, CancelledError)
+            else:
+                body = self.successResultOf(opening)
+                assert body is not None
+                body.close()
+            world.pool.run_all()
+            self.assertEqual(open_files(self.path), before)
+            self.assertEqual(world.store.inventory()[0].users, 0)
+        self.finish(world, world.stop())
+
+    async def test_too_many_open_files(self) -> None:
+        """Where no file can be opened that is said, and the entry stays."""
+
+        class Exhausted(FileOps):
+            exhausted = False
+
+            def duplicate(self, descriptor: int) -> int:
+                if self.exhausted:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                return super().duplicate(descriptor)
+
+        files = Exhausted()
+        world = await self.started(files)
+        facts = await world.fill()
+        files.exhausted = True
+        with self.assertRaises(FolderUnusable):
+            await world.store.open(facts)
+        files.exhausted = False
+        self.assertEqual(await world.read(facts), DATA)
+
+
+class FillTests(EntriesTestCase):
+    """
+    Filling entries.
+    """
+
+    async def test_followers_read_the_growing_file(self) -> None:
+        """A body of a fill has what is written, as far as its growth lets it, and reads on after the commit."""
+        world = await self.started()
+        writer = await world.store.begin(facts_of(DATA))
+        growth = GrowingFile()
+        follower = SlowReader(writer.open_body(0, len(DATA), growth))
+        reading = Deferred.fromCoroutine(body_bytes(writer.open_body(3, len(DATA) - 3, growth)))
+        await writer.append(DATA[:CHUNK_BYTES])
+        growth.grow(writer.written)
+        follower.take()
+        self.assertTrue(DATA.startswith(follower.value()))
+        await writer.append(DATA[CHUNK_BYTES:])
+        self.assertTrue(await writer.commit())
+        growth.grow(writer.written)
+        self.assertEqual(await reading, DATA[3:])
+        self.assertEqual(world.store.inventory()[0].users, 1)
+        while not follower.ended.called:
+            follower.take()
+        self.assertEqual(follower.value(), DATA)
+        self.assertEqual(world.store.inventory()[0].users, 0)
+
+    async def test_there_is_no_moment_between_fill_and_entry(self) -> None:
+        """As soon as the commit is done the entry can be opened, and the writer gives no bodies any more."""
+        world = await self.started()
+        facts = facts_of(DATA)
+        writer = await world.store.begin(facts)
+        await writer.append(DATA)
+        await writer.commit()
+        with self.assertRaises(RuntimeError):
+            writer.open_body(0, 1, GrowingFile())
+        self.assertEqual(await world.read(facts), DATA)
+
+    async def test_an_aborted_fill_leaves_nothing(self) -> None:
+        """After an abort there are no files and no room is taken, once its followers have gone."""
+        world = await self.started()
+        writer = await world.store.begin(facts_of(DATA))
+        await writer.append(DATA)
+        growth = GrowingFile(len(DATA))
+        body = writer.open_body(0, len(DATA), growth)
+        await writer.abort()
+        await writer.abort()
+        await writer.suspend()
+        self.assertEqual(world.file_names(), [])
+        self.assertGreater(world.account.taken_bytes, len(DATA))
+        self.assertEqual(await body_bytes(body), DATA)
+        self.assertEqual(world.account.taken_bytes, 0)
+        self.assertEqual(await world.read(await world.fill()), DATA)
+
+    async def test_bytes_that_are_missing_keep_it_from_being_committed(self) -> None:
+        """A fill that is short cannot be committed, and can be gone on with."""
+        world = await self.started()
+        writer = await world.store.begin(facts_of(DATA))
+        await writer.append(DATA[:-1])
+        with self.assertRaises(BodyTooShort):
+            await writer.commit()
+        await writer.append(DATA[-1:])
+        self.assertTrue(await writer.commit())
+
+    async def test_one_writer_at_a_time(self) -> None:
+        """An image that is being filled, or complete, cannot be filled; other images can."""
+        world = await self.started()
+        facts = facts_of(DATA)
+        writer = await world.store.begin(facts)
+        other = await world.store.begin(facts_of(DATA, OTHER))
+        with self.assertRaises(EntryBusy):
+            await world.store.begin(facts)
+        await writer.append(DATA)
+        await writer.commit()
+        with self.assertRaises(EntryBusy):
+            await world.store.begin(facts)
+        await other.abort()
+
+    def test_two_that_begin_at_once(self) -> None:
+        """Of two fills of one image that begin at the same time one is refused."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        first, second = (Deferred.fromCoroutine(world.store.begin(facts_of(DATA))) for _ in range(2))
+        self.failureResultOf(second, EntryBusy)
+        world.pool.run_all()
+        self.finish(world, self.successResultOf(first).abort())
+        self.finish(world, world.stop())
+
+    def test_a_fill_that_is_given_up_while_it_begins(self) -> None:
+        """A cancelled beginning leaves nothing behind, whichever step it was at."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        before = open_files(self.path)
+        steps = 0
+        while True:
+            beginning = Deferred.fromCoroutine(world.store.begin(facts_of(DATA)))
+            for _ in range(steps):
+                world.pool.step()
+            if beginning.called:
+                self.finish(world, self.successResultOf(beginning).abort())
+                break
+            beginning.cancel()
+            self.failureResultOf(beginning, CancelledError)
+            world.pool.run_all()
+            self.assertEqual(open_files(self.path), before)
+            self.assertEqual((world.file_names(), world.account.taken_bytes), ([], 0))
+            steps += 1
+        self.assertGreater(steps, 2)
+        self.finish(world, world.stop())
+
+    def test_a_commit_goes_on_without_its_fill(self) -> None:
+        """A commit whose fill is cancelled comes to its end; ending the writer once more does no harm."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        writer = self.finish(world, world.store.begin(facts_of(DATA)))
+        self.finish(world, writer.append(DATA))
+        committing = Deferred.fromCoroutine(writer.commit())
+        committing.cancel()
+        self.failureResultOf(committing, CancelledError)
+        self.successResultOf(Deferred.fromCoroutine(writer.suspend()))
+        self.successResultOf(Deferred.fromCoroutine(writer.abort()))
+        world.pool.run_all()
+        self.assertEqual([info.state for info in world.store.inventory()], [EntryState.COMPLETE])
+        self.finish(world, world.stop())
+
+    async def test_an_image_needs_data(self) -> None:
+        """There is nothing to fill where there is no data."""
+        world = await self.started()
+        with self.assertRaises(ValueError):
+            await world.store.begin(ImageFacts(IMAGE, 0))
+
+
+class ResumeTests(EntriesTestCase):
+    """
+    Going on with a fill.
+    """
+
+    async def test_a_fill_goes_on_where_it_stopped(self) -> None:
+        """What an earlier daemon wrote is taken over by whole chunks, and given to whoever hashes the image."""
+        await self.left_behind(DATA[: CHUNK_BYTES * 2 + 5])
+        world = await self.started()
+        self.assertEqual(
+            [(info.state, info.present_bytes) for info in world.store.inventory()],
+            [(EntryState.PARTIAL, CHUNK_BYTES * 2)],
+        )
+        facts = facts_of(DATA)
+        digests = Digests(world.lanes, ["sha512"])
+        writer = await world.store.begin(facts, [digests.update])
+        self.assertEqual(writer.written, CHUNK_BYTES * 2)
+        rest = DATA[writer.written :]
+        await digests.update(rest)
+        await writer.append(rest)
+        self.assertEqual(digests.hexdigests()["sha512"], facts.os_hash_value)
+        await writer.commit()
+        self.assertEqual(await world.read(facts), DATA)
+        self.assert_tidy(world)
+
+    async def test_in_the_same_daemon(self) -> None:
+        """A fill that was suspended can go on at once; nothing of it is kept before its first whole chunk."""
+        world = await self.started()
+        for count, written in ((5, 0), (CHUNK_BYTES, CHUNK_BYTES), (CHUNK_BYTES + 9, CHUNK_BYTES)):
+            writer = await world.store.begin(facts_of(DATA))
+            await writer.append(DATA[writer.written : count])
+            await writer.suspend()
+            self.assertEqual([info.present_bytes for info in world.store.inventory()], [written] if written else [])
+            self.assert_tidy(world)
+        self.assertEqual(await world.read(await world.fill()), DATA)
+
+    async def test_bad_chunks_are_not_taken_over(self) -> None:
+        """What was damaged since, and all after it, is to be fetched anew."""
+        await self.left_behind(DATA[: CHUNK_BYTES * 2])
+        world = await self.started()
+        world.overwrite(facts_of(DATA), CHUNK_BYTES + 4096)
+        seen: list[bytes] = []
+
+        async def see(data: bytes) -> None:
+            seen.append(data)
+
+        writer = await world.store.begin(facts_of(DATA), [see])
+        self.assertEqual((b"".join(seen), writer.written), (DATA[:CHUNK_BYTES], CHUNK_BYTES))
+        await writer.append(DATA[CHUNK_BYTES:])
+        await writer.commit()
+        self.assertEqual(await world.read(facts_of(DATA)), DATA)
+
+    async def test_a_damaged_header_begins_anew(self) -> None:
+        """A fill whose catalog cannot be read any more begins at the first byte."""
+        await self.left_behind(DATA[: CHUNK_BYTES * 2])
+        world = await self.started()
+        (part,) = world.paths("*.part")
+        with part.open("r+b") as file:
+            file.write(b"\0\0\0")
+        writer = await world.store.begin(facts_of(DATA))
+        self.assertEqual(writer.written, 0)
+        await writer.append(DATA)
+        await writer.commit()
+        self.assertEqual(await world.read(facts_of(DATA)), DATA)
+        self.assert_tidy(world)
+
+    async def test_a_sink_that_fails(self) -> None:
+        """Where what is taken over cannot be hashed, the fill does not begin, and is kept for later."""
+        await self.left_behind(DATA[: CHUNK_BYTES * 2])
+        world = await self.started()
+
+        async def fail(_: bytes) -> None:
+            raise ZeroDivisionError
+
+        with self.assertRaises(ZeroDivisionError):
+            await world.store.begin(facts_of(DATA), [fail])
+        self.assertEqual([info.state for info in world.store.inventory()], [EntryState.PARTIAL])
+
+
+class RestartTests(EntriesTestCase):
+    """
+    What a new daemon finds.
+    """
+
+    async def test_entries_are_served_before_the_scan(self) -> None:
+        """A complete entry is found by its name alone; a fill waits until the folder is known."""
+        world = World(self.path)
+        await world.start()
+        facts = await world.fill()
+        await world.stop()
+        world = World(self.path)
+        await world.store.start()
+        self.assertEqual(await world.read(facts), DATA)
+        self.assertIsNone(await world.store.open(facts_of(DATA, OTHER)))
+        beginning = Deferred.fromCoroutine(world.store.begin(facts_of(DATA, OTHER)))
+        self.assertNoResult(beginning)
+        await world.store.scan()
+        await self.successResultOf(beginning).abort()
+        self.assertEqual(await world.read(facts), DATA)
+        self.assert_tidy(world)
+        await world.stop()
+
+    async def test_what_is_removed_before_the_scan_stays_removed(self) -> None:
+        """An image that is deleted early is gone, and is not taken for there by the scan."""
+        world = World(self.path)
+        await world.start()
+        await world.fill()
+        await world.stop()
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.store.start())
+        scanning = Deferred.fromCoroutine(world.store.scan())
+        world.pool.step()
+        self.assertEqual(self.finish(world, world.store.remove(IMAGE)), 1)
+        self.successResultOf(scanning)
+        self.assertEqual((world.file_names(), world.account.taken_bytes, world.store.inventory()), ([], 0, []))
+        self.finish(world, world.stop())
+
+    async def test_garbage_is_removed(self) -> None:
+        """What cannot be used is removed by the scan, and takes no room."""
+        world = World(self.path)
+        await world.start()
+        facts = await world.fill()
+        await world.stop()
+        world.paths("*.catalog")[0].unlink()
+        world = await self.started()
+        self.assertEqual((world.file_names(), world.account.taken_bytes), ([], 0))
+        self.assertIsNone(await world.store.open(facts))
+
+    async def test_a_folder_that_cannot_be_read(self) -> None:
+        """Where the folder cannot be looked through, no fill begins; each is told why."""
+
+        class Unlistable(FileOps):
+            def list(self, path: Path) -> object:  # type: ignore[override]
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        world = World(self.path, Unlistable())
+        await world.store.start()
+        with self.assertRaises(FolderUnusable):
+            await world.store.scan()
+        with self.assertRaises(FolderUnusable):
+            await world.store.begin(facts_of(DATA))
+        self.assertIsNone(await world.store.open(facts_of(DATA)))
+        await world.stop()
+
+    async def test_a_folder_that_is_in_use(self) -> None:
+        """A second daemon does not get the folder until the first one has stopped."""
+        world = World(self.path)
+        await world.start()
+        with self.assertRaises(FolderUnusable):
+            await World(self.path).start()
+        await world.stop()
+        await self.started()
+
+
+class RemoveTests(EntriesTestCase):
+    """
+    Removing entries by image.
+    """
+
+    async def test_an_image_is_removed_with_all_its_data(self) -> None:
+        """All entries of an image go, complete or not, and no other image's."""
+        world = await self.started()
+        await world.fill()
+        await world.fill(DATA[:-1])
+        writer = await world.store.begin(facts_of(DATA[:-2]))
+        await writer.append(DATA[:CHUNK_BYTES])
+        await writer.suspend()
+        await world.fill(image_id=OTHER)
+        self.assertEqual(await world.store.remove(IMAGE), 3)
+        self.assertEqual(await world.store.remove(IMAGE), 0)
+        self.assertEqual([info.image_id for info in world.store.inventory()], [OTHER])
+        self.assertIsNone(await world.store.open(facts_of(DATA)))
+        self.assert_tidy(world)
+
+    async def test_readers_read_on(self) -> None:
+        """Who reads a removed entry gets all of it; its room is free when the last of them has gone."""
+        world = await self.started()
+        facts = await world.fill()
+        bodies = [await world.store.open(facts) for _ in range(2)]
+        self.assertEqual(await world.store.remove(IMAGE), 1)
+        self.assertEqual(world.file_names(), [])
+        for body in bodies:
+            self.assertGreater(world.account.used_bytes, len(DATA))
+            assert body is not None
+            self.assertEqual(await body_bytes(body), DATA)
+        self.assertEqual(world.account.taken_bytes, 0)
+
+    async def test_a_removed_image_can_come_back_at_once(self) -> None:
+        """An image can be filled anew while readers still have its removed entry."""
+        world = await self.started()
+        facts = await world.fill()
+        old = await world.store.open(facts)
+        assert old is not None
+        await world.store.remove(IMAGE)
+        await world.fill()
+        self.assertEqual(await world.read(facts), DATA)
+        self.assertEqual(await body_bytes(old), DATA)
+        self.assert_tidy(world)
+
+    async def test_a_fill_finds_out_when_it_commits(self) -> None:
+        """The entry of a fill can be removed: the fill is told, followers get everything, nothing is kept."""
+        world = await self.started()
+        writer = await world.store.begin(facts_of(DATA))
+        await writer.append(DATA[:CHUNK_BYTES])
+        self.assertTrue(writer.is_wanted)
+        self.assertEqual(await world.store.remove(IMAGE), 1)
+        self.assertFalse(writer.is_wanted)
+        await writer.append(DATA[CHUNK_BYTES:])
+        body = writer.open_body(0, len(DATA), GrowingFile(len(DATA)))
+        successor = await world.store.begin(facts_of(DATA))
+        self.assertFalse(await writer.commit())
+        self.assertEqual(await body_bytes(body), DATA)
+        await successor.append(DATA)
+        self.assertTrue(await successor.commit())
+        self.assertEqual(await world.read(facts_of(DATA)), DATA)
+        self.assert_tidy(world)
+
+    async def test_everything_is_removed(self) -> None:
+        """The cache can be emptied."""
+        world = await self.started()
+        await world.fill()
+        await world.fill(image_id=OTHER)
+        self.assertEqual(await world.store.clear(), 2)
+        self.assertEqual((world.file_names(), world.account.taken_bytes, world.store.inventory()), ([], 0, []))
+
+    async def test_what_cannot_be_removed(self) -> None:
+        """An entry whose files cannot be removed is not served any more, its room is not free, nothing replaces it."""
+
+        class Sticky(FileOps):
+            def remove(self, path: Path) -> bool:
+                if path.suffix == ".catalog" and path.exists():
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                return super().remove(path)
+
+        world = await self.started(Sticky())
+        facts = await world.fill()
+        await world.store.remove(IMAGE)
+        self.assertIsNone(await world.store.open(facts))
+        with self.assertRaises(FolderUnusable):
+            await world.store.begin(facts)
+        self.assert_tidy(world)
+        self.assertEqual(await world.read(await world.fill(image_id=OTHER)), DATA)
+
+
+class InventoryTests(EntriesTestCase):
+    """
+    What can be told of entries.
+    """
+
+    async def test_what_there_is(self) -> None:
+        """Each entry is listed with its size, how much of it is there, and when it was written."""
+        world = await self.started()
+        await world.fill()
+        writer = await world.store.begin(facts_of(DATA, OTHER))
+        await writer.append(DATA[:5])
+        world.store.pin(OTHER)
+        complete = EntryInfo(
+            image_id=IMAGE,
+            size_bytes=len(DATA),
+            present_bytes=len(DATA),
+            state=EntryState.COMPLETE,
+            verified=True,
+            pinned=False,
+            last_modified=world.clock.seconds(),
+            users=0,
+        )
+        filling = evolve(complete, image_id=OTHER, present_bytes=5, state=EntryState.FILLING, pinned=True, users=1)
+        self.assertEqual(world.store.inventory(), [complete, filling])
+        await writer.abort()
+
+    async def test_it_survives_a_restart(self) -> None:
+        """A new daemon lists what the one before had."""
+        world = World(self.path)
+        await world.start()
+        await world.fill()
+        before = world.store.inventory()
+        await world.stop()
+        world = await self.started()
+        (after,) = world.store.inventory()
+        self.assertApproximates(after.last_modified, before[0].last_modified, 60)
+        self.assertEqual([evolve(after, last_modified=before[0].last_modified)], before)
+
+
+class ThreadTests(TestCase):
+    """
+    The same with threads, as in a daemon.
+    """
+
+    async def test_many_readers_follow_a_fill_and_then_read_the_entry(self) -> None:
+        """Eight readers of the growing file, and eight of the entry, get the data; so do those of a new daemon."""
+        path = absolute(self.mktemp())
+        pool = ThreadPool(2, 4)
+        pool.start()
+        self.addCleanup(pool.stop)
+        lanes = Lanes(reactor, pool)  # type: ignore[arg-type]
+        facts = facts_of(DATA)
+
+        async def read_all(store: EntryStore, count: int) -> None:
+            bodies = [await store.open(facts) for _ in range(count)]
+            reading = [Deferred.fromCoroutine(body_bytes(body)) for body in bodies if body is not None]
+            self.assertEqual(
+                [hashlib.sha512(await data).hexdigest() for data in reading], [facts.os_hash_value] * count
+            )
+
+        store = self.store(path, lanes)
+        await store.start()
+        scanning = Deferred.fromCoroutine(store.scan())
+        writer = await store.begin(facts)
+        await scanning
+        growth = GrowingFile()
+        following = [Deferred.fromCoroutine(body_bytes(writer.open_body(0, len(DATA), growth))) for _ in range(8)]
+        for offset in range(0, len(DATA), 100_000):
+            await writer.append(DATA[offset : offset + 100_000])
+            growth.grow(writer.written)
+        await writer.commit()
+        for follower in following:
+            self.assertEqual(await follower, DATA)
+        await read_all(store, 8)
+        await store.stop()
+        store = self.store(path, lanes)
+        await store.start()
+        await read_all(store, 8)
+        await store.stop()
+        self.assertEqual(open_files(path), [])
+
+    def store(self, path: Path, lanes: Lanes) -> EntryStore:
+        return EntryStore(
+            CacheFolder(path, FileOps()),
+            SpaceAccount(GiB),
+            LeastRecentlyUsed(),
+            lanes,
+            reactor,  # type: ignore[arg-type]
+            lambda error: self.fail(str(error)),
+        )
