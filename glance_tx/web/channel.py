@@ -166,7 +166,8 @@ class Channel(http.HTTPChannel):
 
     def _read_head(self) -> bool:
         if self._unsent:
-            # Or a client that sends requests and takes no answers would fill our memory with them.
+            # A client that sends requests and takes no answers would fill our memory with them.
+            self._hold(_Hold.UNSENT)
             return False
         if not self._head.begun:
             self._idle.start()
@@ -330,8 +331,6 @@ class Channel(http.HTTPChannel):
         elif self._state is _State.BUSY:
             self._state = _State.HEAD
             self._release(_Hold.NEXT_REQUEST)
-            if self._unsent:
-                self._hold(_Hold.UNSENT)
             self._idle.start()
             self._parse()
 
@@ -393,8 +392,6 @@ class Channel(http.HTTPChannel):
         """
         self._unsent = True
         super().pauseProducing()
-        if not self.requests:
-            self._hold(_Hold.UNSENT)
 
     def resumeProducing(self) -> None:
         """
@@ -402,8 +399,6 @@ class Channel(http.HTTPChannel):
         """
         self._unsent = False
         super().resumeProducing()
-        if self._unsent:  # again: the request's producer had more
-            return
         self._release(_Hold.UNSENT)
         if self._state is _State.HEAD:
             self._idle.moved()

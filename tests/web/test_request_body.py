@@ -102,6 +102,26 @@ class FramingTests(EdgeTestCase):
             self.assertEqual(client.received, b"")
         self.assertEqual({request.uri for request in self.requests}, {b"/"})
 
+    async def test_after_malformed_chunks(self) -> None:
+        """
+        Until its handler has answered, a client that broke the chunks is not read on.
+        """
+        gate: Deferred[None] = Deferred()
+
+        async def think(request: Request) -> None:
+            await gate
+            await self.collector(request)
+
+        self.serve(think)
+        client = await self.connect()
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+        flood = Flood(client, 1_000_000_000)
+        await until(lambda: self.channels and self.channels[0]._holds)
+        gate.callback(None)
+        self.assertEqual((await client.answer()).status, 400)
+        await client.end()
+        self.assertLess(flood.sent, flood.size)
+
     async def test_ambiguous_framing(self) -> None:
         """
         A body whose end two servers could see in two places is refused, and nothing after it is read.
@@ -256,6 +276,23 @@ class DisconnectTests(EdgeTestCase):
         await until(lambda: self.failures)
         self.take_failure(CancelledError)
 
+    async def test_after_more_than_the_buffer(self) -> None:
+        """
+        So is one whose whole body waits here, though it is more than the handler would have been given room for.
+        """
+
+        async def work(request: Request) -> None:
+            await Deferred()
+
+        self.serve(work, EdgeLimits(small_body_bytes=0, high_water_bytes=1000, low_water_bytes=1000))
+        client = await self.connect()
+        chunk = b"400\r\n" + bytes(1024) + b"\r\n"
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + 4 * chunk + b"0\r\n\r\n")
+        await until(lambda: self.requests and self.requests[0].body.complete)
+        client.close()
+        await until(lambda: self.failures)
+        self.take_failure(CancelledError)
+
 
 class BackPressureTests(EdgeTestCase):
     """
@@ -341,6 +378,20 @@ class BackPressureTests(EdgeTestCase):
         self.assertEqual((await client.answer()).status, 408)
         await client.end()
 
+    async def test_slow_small_body(self) -> None:
+        """
+        A small body may come as slowly as its client likes, as long as it moves.
+        """
+        collector = Collector()
+        self.serve(collector, self.LIMITS)
+        client = await self.connect()
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+        for count in range(4):
+            await until(lambda count=count: self.channels and self.channels[0]._body.received == count)
+            self.clock.advance(40)
+            client.send(b"x")
+        self.assertEqual((await client.answer()).status, 200)
+
     async def test_pipelined_flood(self) -> None:
         """
         While one request is handled, only a little of the next ones is taken in.
@@ -356,7 +407,7 @@ class BackPressureTests(EdgeTestCase):
 
         self.serve(count)
         client = await self.connect()
-        total = 40_000
+        total = 6000
         client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(total)))
         await until(lambda: self.channels and self.channels[0]._holds)
         self.assertLess(len(self.channels[0]._unparsed), 128 * KiB)

@@ -105,9 +105,10 @@ class ConnectionTests(EdgeTestCase):
         self.serve(self.reply, LIMITS)
         client = await self.connect()
         await until(lambda: self.channels)
-        for byte in b"GET / HTTP/1.1\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa":
-            client.send(bytes([byte]))
-            await until(lambda: self.channels[0]._head.begun)
+        head = b"GET / HTTP/1.1\r\nX: ".ljust(60, b"a")
+        for count in range(1, 61):
+            client.send(head[count - 1 : count])
+            await until(lambda count=count: len(self.channels[0]._head._buffer) == count)
             self.clock.advance(1)
         got = await client.answer()
         self.assertEqual((got.status, got.headers["connection"]), (408, "close"))

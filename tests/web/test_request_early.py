@@ -86,6 +86,25 @@ class EarlyAnswerTests(EdgeTestCase):
         self.assert_refused(await client.answer(), 409)
         await client.end()
 
+    async def test_before_the_last_chunk(self) -> None:
+        """
+        An answer given while the last chunks are already here is like any other: what follows is thrown away.
+        """
+
+        async def take_one(request: Request) -> None:
+            await request.body.read(1)
+            answer(request, 409, b"because")
+
+        self.serve(take_one)
+        client = await self.connect()
+        client.transport.pauseProducing()
+        client.send(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+        await Flood(client, 30 * MiB).done
+        client.transport.resumeProducing()
+        self.assert_refused(await client.answer(), 409)
+        await client.end()
+        self.assertEqual(len(self.requests), 1)
+
     async def test_reading_on(self) -> None:
         """
         A handler that answered early can read no more.

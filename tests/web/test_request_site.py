@@ -5,7 +5,7 @@ Tests for `glance_tx.web.request`: what a request says of itself, and the site t
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.web.errors import BadRequest
+from glance_tx.web.limits import EdgeLimits
 from glance_tx.web.request import EdgeSite, Request, RequestNotes, make_site
 
 
@@ -106,6 +107,28 @@ class RequestTests(SynchronousTestCase):
         request = self.request()
         request.finish()
         self.assertIsNone(request.channel)
+
+
+class ChannelTests(SynchronousTestCase):
+    """
+    What a connection does that no client can see.
+    """
+
+    def test_one_deadline_after_the_end(self) -> None:
+        """
+        A connection told to close has no deadline left but that for closing, and lets the transport go at its end.
+        """
+        clock = Clock()
+        channel = make_site(Keeping(), clock, EdgeLimits(close_seconds=15)).buildProtocol(None)
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET / HT")
+        channel.loseConnection()
+        self.assertEqual([call.getTime() for call in clock.getDelayedCalls()], [15])
+        channel.dataReceived(b"TP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(transport.value(), b"")
+        clock.advance(15)
+        self.assertTrue(transport.disconnected)
 
 
 class SiteTests(SynchronousTestCase):
