@@ -9,7 +9,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 from oslo_policy import policy
@@ -119,6 +119,7 @@ class AgreementTests(SynchronousTestCase):
         """
         self.assert_agree(ODD_RULES)
 
+    @settings(deadline=None, max_examples=40)
     @given(TEXTS)
     def test_any_rule(self, text: str) -> None:
         """

@@ -1,0 +1,346 @@
+"""
+What the two daemons take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+from twisted.trial.unittest import SynchronousTestCase
+
+from glance_cache.configuration import GLANCE_CACHE
+from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
+from glance_tx.configuration import GLANCE_API, lock_folder
+from glance_tx.db.options import DatabaseSettings
+from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.identity.options import AuthSettings
+from glance_tx.policy.options import PolicySettings
+from glance_tx.settings import Program, Settings
+from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.declare import declared
+from glance_tx.stores.options import FileStoreSettings
+from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, is_loopback
+from tests.settings.files import ConfigurationTestCase
+
+AUTH = "[auth]\nstrategy = tokens\ntokens_file = /t\n"
+CACHE = "[DEFAULT]\nimage_cache_dir = /c\n[upstream]\nurls = http://a\n"
+
+SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
+    HttpSettings: {"client_timeout_seconds": 60, "stall_seconds": 60, "max_header_line_bytes": 16384},
+    LogSettings: {"log_file": None, "log_format": "text", "debug": False},
+    PolicySettings: {"policy_file": "policy.yaml", "policy_dirs": ("policy.d",)},
+    RedisSettings: {"url": None, "prefix": "glance_tx"},
+    ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
+    ThreadSettings: {"body_threads": 8},
+}
+LISTEN: dict[str, Any] = {"bind_host": "0.0.0.0", "bind_port": 9292, "backlog": 4096, "public_endpoint": None}
+
+API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
+    ListenSettings: LISTEN,
+    NodeSettings: {"node_name": socket.gethostname()},
+    AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
+    LimitSettings: {
+        "image_size_cap_bytes": 2**40,
+        "property_quota": 128,
+        "tag_quota": 128,
+        "page_limit_default": 25,
+        "page_limit_max": 1000,
+        "hashing_algorithm": "sha512",
+    },
+    DatabaseSettings: {"url": "sqlite:////var/lib/glance/glance.sqlite", "max_pool_size": 5},
+    FileStoreSettings: {"folder": Path("/var/lib/glance/images")},
+    UploadSettings: {"lease_seconds": 60},
+    FormatSettings: {
+        "container_formats": ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"),
+        "disk_formats": ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"),
+    },
+    LockSettings: {"lock_path": None},
+}
+
+CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
+    CacheListenSettings: LISTEN | {"bind_port": 9293},
+    StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30},
+    UpstreamSettings: {"urls": ("http://a",), "connect_seconds": 5, "head_seconds": 60, "stall_seconds": 60},
+    CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60, "prefetch_token": None},
+    AuthSettings: {"strategy": None, "tokens_file": None},
+}
+
+
+def as_table(program: Program, settings: Settings) -> dict[type, dict[str, Any]]:
+    """
+    All values of a program.
+    """
+    return {kind: asdict(settings[kind], retain_collection_types=True) for kind in program.sections}  # type: ignore[arg-type]
+
+
+class DefaultTests(ConfigurationTestCase):
+    """
+    The whole tables of defaults.
+    """
+
+    def test_api(self) -> None:
+        """
+        glance-api's defaults are stock's where there is a stock option, but for the idle time of connections.
+        """
+        self.assertEqual(as_table(GLANCE_API, self.loaded(GLANCE_API, AUTH).settings), API_DEFAULTS)
+
+    def test_cache(self) -> None:
+        """
+        glance-cache needs a folder and an upstream, and has defaults for the rest.
+        """
+        self.assertEqual(as_table(GLANCE_CACHE, self.loaded(GLANCE_CACHE, CACHE).settings), CACHE_DEFAULTS)
+
+    def test_declarations(self) -> None:
+        """
+        Every option is declared once, explains itself, and has a field whose type says whether it may be unset.
+        """
+        for program in (GLANCE_API, GLANCE_CACHE):
+            names = [(kind.GROUP, opt.name) for kind in program.sections for opt in declared(kind).values()]
+            self.assertEqual(len(names), len(set(names)))
+            for kind in program.sections:
+                for name, opt in declared(kind).items():
+                    self.assertTrue((opt.help or "").endswith("."), name)
+                    annotation = next(
+                        base.__annotations__[name] for base in kind.__mro__ if name in base.__annotations__
+                    )
+                    may_be_unset = opt.default is None and opt.sample_default is None and name not in {"folder", "urls"}
+                    self.assertEqual("None" in annotation, may_be_unset or name == "lock_path", name)
+
+    def test_hashes(self) -> None:
+        """
+        Clients can compute every hash that can be configured.
+        """
+        for name in HASHES:
+            self.assertGreaterEqual(hashlib.new(name).digest_size, 32)
+
+
+class RequirementTests(ConfigurationTestCase):
+    """
+    What has to be there, and what does not go together.
+    """
+
+    def test_api_without_strategy(self) -> None:
+        """
+        glance-api does not start without a strategy, whatever a paste file said.
+        """
+        self.assertEqual(
+            self.problems(GLANCE_API, "[paste_deploy]\nflavor = keystone\n"),
+            ["[auth] strategy: is not set; must be tokens or none (there is no default)"],
+        )
+
+    def test_cache_without_everything(self) -> None:
+        """
+        glance-cache does not start without folder and upstream.
+        """
+        self.assertEqual(
+            [line.partition(";")[0] for line in self.problems(GLANCE_CACHE, "")],
+            ["[DEFAULT] image_cache_dir: is not set", "[upstream] urls: is not set"],
+        )
+
+    def test_flavor(self) -> None:
+        """
+        A flavor is warned about and changes nothing.
+        """
+        for program, text in ((GLANCE_API, AUTH), (GLANCE_CACHE, CACHE)):
+            loaded = self.loaded(program, f"{text}[paste_deploy]\nflavor = \nconfig_file = x\n")
+            self.assertEqual(len(loaded.warnings), 1)
+            self.assertIn("[auth] strategy alone says who is believed", str(loaded.warnings[0]))
+
+    def test_tokens_without_file(self) -> None:
+        """
+        Strategy tokens needs its file.
+        """
+        for program, text in ((GLANCE_API, ""), (GLANCE_CACHE, CACHE)):
+            self.assertEqual(
+                self.problems(program, f"{text}[auth]\nstrategy = tokens\n"),
+                ["[auth] tokens_file: is not set, and strategy = tokens needs it"],
+            )
+
+    def test_keystone(self) -> None:
+        """
+        Strategy keystone is refused as not supported yet.
+        """
+        for program, text in ((GLANCE_API, ""), (GLANCE_CACHE, CACHE)):
+            self.assertEqual(
+                self.problems(program, f"{text}[auth]\nstrategy = keystone\n"),
+                ["[auth] strategy: keystone is not supported yet; use tokens, or none on one machine"],
+            )
+
+    def test_none_is_local(self) -> None:
+        """
+        Strategy none is refused at any address that another machine might reach, on both ports.
+        """
+        for program, text in ((GLANCE_API, ""), (GLANCE_CACHE, CACHE)):
+            self.assertEqual(
+                [
+                    line.partition(":")[0]
+                    for line in self.problems(
+                        program, f"{text}[auth]\nstrategy = none\n[management]\nbind_host = ::\nbind_port = 1\n"
+                    )
+                ],
+                ["[DEFAULT] bind_host", "[management] bind_host"],
+            )
+            local = "[auth]\nstrategy = none\n[management]\nbind_host = ::\n"
+            self.loaded(program, f"{text}[DEFAULT]\nbind_host = 127.0.0.1\n{local}")
+
+    def test_loopback(self) -> None:
+        """
+        Loopback addresses are known in every form; a name other than localhost is not trusted.
+        """
+        for host in ("127.0.0.1", "127.8.0.1", "::1", "localhost"):
+            self.assertTrue(is_loopback(host), host)
+        for host in ("0.0.0.0", "::", "192.0.2.1", "localhost.example.org", "", "::ffff:192.0.2.1"):
+            self.assertFalse(is_loopback(host), host)
+
+    def test_lock_folder(self) -> None:
+        """
+        Locks lie beside the image data where nothing else is said.
+        """
+        store = "[glance_store]\nfilesystem_store_datadir = /srv/images\n"
+        self.assertEqual(lock_folder(self.loaded(GLANCE_API, AUTH + store).settings), Path("/srv/locks"))
+        locks = "[oslo_concurrency]\nlock_path = /run/x\n"
+        self.assertEqual(lock_folder(self.loaded(GLANCE_API, AUTH + locks).settings), Path("/run/x"))
+
+    def test_secrets(self) -> None:
+        """
+        Passwords and tokens do not show in the text of settings.
+        """
+        secret = "[redis]\nurl = redis://:hush@a\n"
+        api = self.loaded(GLANCE_API, f"{AUTH}{secret}[database]\nconnection = mysql://u:hush@h/d\n").settings
+        cache = self.loaded(GLANCE_CACHE, f"{CACHE}{secret}[cache]\nprefetch_token = hush\n").settings
+        self.assertEqual(api[DatabaseSettings].url, "mysql://u:hush@h/d")
+        self.assertEqual(cache[CacheSettings].prefetch_token, "hush")
+        self.assertNotIn("hush", repr(api) + repr(cache))
+
+
+PROTECTING = {
+    ("DEFAULT", "property_protection_file"): "x",
+    ("DEFAULT", "user_storage_quota"): "10GB",
+    ("DEFAULT", "use_keystone_limits"): "true",
+    ("DEFAULT", "metadata_encryption_key"): "x",
+    ("DEFAULT", "cert_file"): "x",
+    ("DEFAULT", "key_file"): "x",
+    ("DEFAULT", "ca_file"): "x",
+    ("image_format", "require_image_format_match"): "true",
+    ("image_format", "vmdk_allowed_types"): "streamOptimized",
+    ("oslo_policy", "enforce_scope"): "false",
+    ("oslo_policy", "enforce_new_defaults"): "false",
+    ("oslo_policy", "policy_default_rule"): "admin",
+}
+
+# Options of a stock Glance that operators use: each must be an option here too, or be explained.
+STOCK = {
+    "DEFAULT": """
+        bind_host bind_port workers backlog tcp_keepidle max_header_line http_keepalive client_socket_timeout
+        public_endpoint worker_self_reference_url secure_proxy_ssl_header enabled_backends node_staging_uri
+        enabled_import_methods hashing_algorithm show_image_direct_url show_multiple_locations do_secure_hash
+        http_retries image_size_cap user_storage_quota image_member_quota image_property_quota image_tag_quota
+        image_location_quota limit_param_default api_limit_max use_keystone_limits delayed_delete scrub_time
+        scrub_pool_size wakeup_time allow_anonymous_access property_protection_file property_protection_rule_format
+        metadata_encryption_key digest_algorithm max_request_id_length disabled_notifications default_publisher_id
+        debug log_file log_dir use_syslog log_config_append cert_file key_file ca_file image_cache_dir
+        image_cache_driver image_cache_max_size image_cache_stall_time image_cache_sqlite_db admin_role
+    """,
+    "oslo_middleware": "enable_proxy_headers_parsing max_request_body_size",
+    "glance_store": "default_backend stores default_store filesystem_store_datadir filesystem_store_file_perm",
+    "image_format": "container_formats disk_formats vmdk_allowed_types require_image_format_match",
+    "image_import_opts": "image_import_plugins",
+    "import_filtering_opts": "allowed_schemes",
+    "task": "task_time_to_live",
+    "taskflow_executor": "max_workers",
+    "wsgi": "task_pool_threads",
+    "database": "connection max_retries max_pool_size connection_recycle_time",
+    "keystone_authtoken": "www_authenticate_uri auth_url password memcached_servers",
+    "oslo_policy": "policy_file policy_dirs enforce_scope enforce_new_defaults policy_default_rule",
+    "oslo_messaging_notifications": "driver transport_url topics",
+    "oslo_concurrency": "lock_path disable_process_locking",
+    "healthcheck": "path backends",
+    "cors": "allowed_origin",
+    "oslo_limit": "endpoint_id",
+    "barbican": "auth_endpoint",
+    "key_manager": "backend",
+    "vault": "vault_url",
+    "paste_deploy": "flavor config_file",
+    "os_glance_staging_store": "filesystem_store_datadir",
+    "os_glance_tasks_store": "filesystem_store_datadir",
+}
+
+
+class StockTests(ConfigurationTestCase):
+    """
+    Options that come along from a stock Glance.
+    """
+
+    def test_protecting(self) -> None:
+        """
+        glance-api refuses every option that promises protection it does not give, all of them at once.
+        """
+        texts = [f"[{section}]\n{option} = {value}\n" for (section, option), value in PROTECTING.items()]
+        problems = self.problems(GLANCE_API, AUTH, *texts)
+        self.assertEqual(
+            sorted(problem.partition(":")[0] for problem in problems),
+            sorted(f"[{section}] {option}" for section, option in PROTECTING),
+        )
+        self.assertTrue(all(": not supported: " in problem for problem in problems))
+
+    def test_switched_off(self) -> None:
+        """
+        The same options switched off, or set to what is done anyway, are no reason for a word.
+        """
+        harmless = dict.fromkeys(PROTECTING, "") | {
+            ("DEFAULT", "user_storage_quota"): "0",
+            ("DEFAULT", "use_keystone_limits"): "False",
+            ("oslo_policy", "enforce_scope"): "True",
+            ("oslo_policy", "enforce_new_defaults"): "true",
+            ("oslo_policy", "policy_default_rule"): "default",
+            ("image_format", "require_image_format_match"): "no",
+        }
+        texts = [f"[{section}]\n{option} = {value}\n" for (section, option), value in harmless.items()]
+        self.assertEqual(self.loaded(GLANCE_API, AUTH, *texts).warnings, ())
+
+    def test_all_are_known(self) -> None:
+        """
+        Every stock option that operators use is either an option of glance-api or explained by name.
+        """
+        own = {(kind.GROUP, opt.name) for kind in GLANCE_API.sections for opt in declared(kind).values()}
+        unknown = [
+            (section, option)
+            for section, options in STOCK.items()
+            for option in options.split()
+            if (section, option) not in own and GLANCE_API.stock.find(section, option) is None
+        ]
+        self.assertEqual(unknown, [])
+
+    def test_own_options_are_not_foreign(self) -> None:
+        """
+        No option is declared and explained away at the same time.
+        """
+        for program in (GLANCE_API, GLANCE_CACHE):
+            for kind in program.sections:
+                for opt in declared(kind).values():
+                    found = program.stock.find(kind.GROUP, opt.name)
+                    self.assertTrue(found is None or found.option == "*", opt.name)
+
+    def test_cache_with_tls(self) -> None:
+        """
+        glance-cache refuses options that promise TLS, and warns of those of stock's own cache.
+        """
+        self.assertIn("plain HTTP", self.problems(GLANCE_CACHE, CACHE, "[DEFAULT]\ncert_file = /x\n")[0])
+        warnings = self.loaded(GLANCE_CACHE, CACHE, "[DEFAULT]\nimage_cache_driver = sqlite\n").warnings
+        self.assertEqual([warning.option for warning in warnings], ["image_cache_driver"])
+
+
+class EdgeTests(SynchronousTestCase):
+    """
+    Programs, by name.
+    """
+
+    def test_names(self) -> None:
+        """
+        The programs are named as twistd knows them.
+        """
+        self.assertEqual((GLANCE_API.name, GLANCE_CACHE.name), ("glance-api", "glance-cache"))
