@@ -37,7 +37,13 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
     ThreadSettings: {"body_threads": 8},
 }
-LISTEN: dict[str, Any] = {"bind_host": "0.0.0.0", "bind_port": 9292, "backlog": 4096, "public_endpoint": None}
+LISTEN: dict[str, Any] = {
+    "bind_host": "0.0.0.0",
+    "bind_port": 9292,
+    "backlog": 4096,
+    "drain_seconds": 60,
+    "public_endpoint": None,
+}
 
 API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     ListenSettings: LISTEN,
@@ -74,7 +80,7 @@ def as_table(program: Program, settings: Settings) -> dict[type, dict[str, Any]]
     """
     All values of a program.
     """
-    return {kind: asdict(settings[kind], retain_collection_types=True) for kind in program.sections}  # type: ignore[arg-type]
+    return {kind: asdict(settings[kind]) for kind in program.sections}  # type: ignore[arg-type]
 
 
 class DefaultTests(ConfigurationTestCase):
