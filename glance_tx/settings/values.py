@@ -128,7 +128,9 @@ class RedisUrl(Described):
         parts = _split(text)
         if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("not a Redis URL")
-        if not re.fullmatch(r"(/\d{0,4})?", parts.path):
+        if parts.username and not parts.password:
+            raise ValueError("a user name and no password")
+        if not re.fullmatch(r"(/[0-9]{0,4})?", parts.path):
             raise ValueError("not a Redis database")
         return text
 

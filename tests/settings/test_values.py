@@ -59,6 +59,8 @@ BAD: Mapping[types.ConfigType, Sequence[str]] = {
         "redis://a/0?x=1",
         "a:6379",
         "redis://a:x",
+        "redis://u@a",
+        "redis://a/\u0663",
         "redis://a/0/1",
     ],
     DatabaseUrl(): ["", "sqlite", "sqlite:/x", "oracle://h/d", "postgres://h/d", "mysql+://h"],
