@@ -44,6 +44,21 @@ def absolute(path: str) -> Path:
     return Path(path).absolute()
 
 
+class UnsyncedFiles(FileOps):
+    """
+    File calls that wait for no disk: the machine does not lose its power during a test.
+    """
+
+    def sync(self, descriptor: int) -> None:
+        pass
+
+    def sync_data(self, descriptor: int) -> None:
+        pass
+
+    def sync_folder(self, path: Path) -> None:
+        pass
+
+
 class World:
     """
     One daemon's view of a cache folder. Several of them, one after the other, are restarts.
@@ -62,7 +77,7 @@ class World:
         self.clock.advance(time.time())
         self.pool = pool or InlinePool()
         self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
-        self.folder = CacheFolder(self.path, files or FileOps())
+        self.folder = CacheFolder(self.path, files or UnsyncedFiles())
         self.account = SpaceAccount(max_bytes)
         self.policy = LeastRecentlyUsed()
         self.corrupt: list[EntryCorrupt] = []
@@ -133,14 +148,24 @@ class SlowReader(StringTransport):
         self.body.resumeProducing()
 
 
+def _open_below(path: str | Path) -> dict[int, str]:
+    links = {int(link.name): str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    root = str(Path(path).absolute())
+    return {descriptor: link for descriptor, link in links.items() if link.startswith(root)}
+
+
 def open_files(path: str | Path) -> list[str]:
     """List what is open in a folder, removed files included."""
-    root = str(Path(path).absolute())
-    links = (str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
-    return sorted(link for link in links if link.startswith(root))
+    return sorted(_open_below(path).values())
 
 
-class BadSectors(FileOps):
+def close_files(path: str | Path) -> None:
+    """Close what a process that is gone would not have open any more."""
+    for descriptor in _open_below(path):
+        os.close(descriptor)
+
+
+class BadSectors(UnsyncedFiles):
     """
     A disk on which no whole chunk can be read.
     """
@@ -157,7 +182,7 @@ class Died(Exception):
     """
 
 
-class FailingFiles(FileOps):
+class FailingFiles(UnsyncedFiles):
     """
     File calls that go wrong at a chosen one of them.
 
@@ -174,7 +199,6 @@ class FailingFiles(FileOps):
     ) -> None:
         self.calls: list[str] = []
         self.failed = False
-        self.opened: list[int] = []
         self._step = step
         self._failure = failure
         self._for_good = for_good
@@ -196,15 +220,4 @@ class FailingFiles(FileOps):
             self.failed = True
             if name != "close" or self._for_good:
                 raise self._failure()
-        result = call(*args, **kwargs)
-        if name in {"open", "open_for_writing", "create", "duplicate"}:
-            self.opened.append(result)
-        elif name == "close":
-            self.opened = [descriptor for descriptor in self.opened if descriptor not in args]
-        return result
-
-    def bury(self) -> None:
-        """Close what a process that is gone would not have open any more."""
-        for descriptor in self.opened:
-            os.close(descriptor)
-        self.opened = []
+        return call(*args, **kwargs)

@@ -34,7 +34,18 @@ from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.units import GiB
 from tests.doubles.pools import SteppedPool
-from tests.proxy.folders import DATA, IMAGE, OTHER, SlowReader, World, absolute, body_bytes, facts_of, open_files
+from tests.proxy.folders import (
+    DATA,
+    IMAGE,
+    OTHER,
+    SlowReader,
+    UnsyncedFiles,
+    World,
+    absolute,
+    body_bytes,
+    facts_of,
+    open_files,
+)
 
 T = TypeVar("T")
 
@@ -162,7 +173,7 @@ class ReadTests(EntriesTestCase):
     async def test_too_many_open_files(self) -> None:
         """Where no file can be opened that is said, and the entry stays."""
 
-        class Exhausted(FileOps):
+        class Exhausted(UnsyncedFiles):
             exhausted = False
 
             def duplicate(self, descriptor: int) -> int:
@@ -442,7 +453,7 @@ class RestartTests(EntriesTestCase):
     async def test_a_folder_that_cannot_be_read(self) -> None:
         """Where the folder cannot be looked through, no fill begins; each is told why."""
 
-        class Unlistable(FileOps):
+        class Unlistable(UnsyncedFiles):
             def list(self, path: Path) -> object:  # type: ignore[override]
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -539,7 +550,7 @@ class RemoveTests(EntriesTestCase):
     async def test_what_cannot_be_removed(self) -> None:
         """An entry whose files cannot be removed is not served any more, its room is not free, nothing replaces it."""
 
-        class Sticky(FileOps):
+        class Sticky(UnsyncedFiles):
             def remove(self, path: Path) -> bool:
                 if path.suffix == ".catalog" and path.exists():
                     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
