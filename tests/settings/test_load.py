@@ -174,6 +174,8 @@ class GoodTests(ConfigurationTestCase):
         """
         self.patch(os, "environ", {**os.environ, "OS_DEFAULT__PORT": "99"})
         self.assertEqual(self.loaded(PROGRAM, UPSTREAM).settings[Basics].port, 1)
+        # Where a file sets the option, the library by itself would let the environment win.
+        self.assertEqual(self.loaded(PROGRAM, f"[DEFAULT]\nport = 2\n{UPSTREAM}").settings[Basics].port, 2)
 
     def test_usual_places(self) -> None:
         """
