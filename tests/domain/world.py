@@ -213,21 +213,21 @@ class World:
         access = self.access if policy is None else Access(policy)
         return Catalog(repository, access, reclaimer, self.now, settings or CatalogSettings())
 
-    def transfers(
+    def tools(
         self,
         trouble: Trouble | None = None,
         owner: LeaseOwner = HERE,
         clock: ThreadClock | None = None,
         image_size_cap: int = 1 << 40,
         hashing_algorithm: str = "sha512",
-    ) -> Transfers:
+    ) -> UploadTools:
         """
-        Make a process's transfers.
+        Make what a process's uploads work with.
 
         :param clock: The process's own; one that nobody moves is that of a process that was stopped.
         """
         repository, store, reclaimer = self.parts(trouble)
-        tools = UploadTools(
+        return UploadTools(
             repository=repository,
             reclaimer=reclaimer,
             store=store,
@@ -237,7 +237,11 @@ class World:
             now=self.now,
             rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS),
         )
-        return Transfers(repository, self.access, {store.name: store}, tools)
+
+    def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:
+        """Make a process's transfers; see `tools`."""
+        made = self.tools(trouble, **tools)
+        return Transfers(made.repository, self.access, {made.store.name: made.store}, made)
 
     def recovery(self, trouble: Trouble | None = None, most_per_pass: int = 100) -> Recovery:
         """Make a process's recovery."""
