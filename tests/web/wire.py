@@ -4,12 +4,16 @@ A client that sends what it is told, byte for byte, and takes answers at the pac
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+
+from glance_tx.streaming.units import KiB
 
 
 @frozen
@@ -60,6 +64,11 @@ class WireClient(Protocol):
     def get(self, path: bytes, *headers: bytes, method: bytes = b"GET") -> None:
         """Send a request without a body."""
         self.send(method + b" " + path + b" HTTP/1.1", b"Host: test", *headers)
+
+    def take_little(self) -> None:
+        """Let the kernel take little more than the client itself does."""
+        with socket.socket(fileno=os.dup(self.transport.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KiB)
 
     def pause(self) -> None:
         """Take nothing from the socket."""
