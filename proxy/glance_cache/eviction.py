@@ -5,12 +5,15 @@ What goes first when room is needed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from zope.interface import implementer
 
 from glance_cache.interfaces import IEvictionPolicy
 
 __all__ = ["LeastRecentlyUsed", "choose_victims"]
+
+T = TypeVar("T")
 
 
 @implementer(IEvictionPolicy)
@@ -50,16 +53,17 @@ class LeastRecentlyUsed:
         return list(self._used_at)
 
 
-def choose_victims(evictable: Iterable[tuple[str, int]], needed_bytes: int) -> Sequence[str]:
+def choose_victims(evictable: Iterable[tuple[T, int]], needed_bytes: int) -> Sequence[T]:
     """
     Choose what to evict: no more than needed, and all of it where even that is not enough.
 
     :param evictable: What may go and how many bytes that frees, the one to go first at the front.
     """
-    victims: list[str] = []
-    for name, size_bytes in evictable:
-        if needed_bytes <= 0:
-            break
-        victims.append(name)
+    victims: list[T] = []
+    candidates = iter(evictable)
+    # No further than needed: there may be ten thousand more.
+    while needed_bytes > 0 and (candidate := next(candidates, None)) is not None:
+        victim, size_bytes = candidate
+        victims.append(victim)
         needed_bytes -= size_bytes
     return victims

@@ -103,11 +103,8 @@ class RoomMaker:
         return victims
 
     def _choose(self, wanted_bytes: int) -> Sequence[Entry]:
-        if wanted_bytes <= 0:
-            return ()
-        evictable = {entry.key: entry for entry in self._keeper.evictable(self.is_pinned)}
-        sizes = ((key, entry.room.size_bytes) for key, entry in evictable.items())
-        return [evictable[key] for key in choose_victims(sizes, wanted_bytes)]
+        evictable = self._keeper.evictable(self.is_pinned)
+        return choose_victims(((entry, entry.room.size_bytes) for entry in evictable), wanted_bytes)
 
     async def _evict(self, victims: Sequence[Entry]) -> None:
         for victim in victims:

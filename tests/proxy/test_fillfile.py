@@ -99,6 +99,17 @@ class FillFileTests(SynchronousTestCase):
         self.change(self.folder.data_path(NAME), 0)
         self.assertNotEqual(stamp, Stamp.of(self.folder.data_path(NAME).stat()))
 
+    def test_all_is_on_the_disk_before_the_entry_is_complete(self) -> None:
+        """Data and catalog are brought to the disk before the catalog gets its name, and the name after that."""
+        files = FailingFiles(10_000, RuntimeError)
+        file = self.file(files)
+        file.create()
+        file.append(DATA)
+        before = len(files.calls)
+        file.publish()
+        order = [call for call in files.calls[before:] if call in {"write", "sync", "rename", "sync_folder"}]
+        self.assertEqual(order, ["sync", "sync", "rename", "sync_folder"])
+
     def test_bytes_that_are_missing_or_too_many(self) -> None:
         """Data that is not of the image's length cannot be published, and what is too much is not written."""
         file = self.begin(DATA[:-1])
