@@ -30,7 +30,7 @@ from attrs import define, field
 from sqlalchemy import URL, make_url
 from twisted.trial.unittest import SkipTest
 
-__all__ = ["OwnRedis", "mysql_database", "own_redis", "postgresql_database", "redis_url_and_prefix"]
+__all__ = ["OwnRedis", "lacking", "mysql_database", "own_redis", "postgresql_database", "redis_url_and_prefix"]
 
 _Place = TypeVar("_Place")
 
@@ -200,7 +200,15 @@ def _first(case: ServiceCase, kind: str, variable: str, usual: Sequence[str], re
 
 
 def _missing(case: ServiceCase, kind: str, reasons: Iterable[str]) -> BaseException:
-    text = f"no {kind} server: {'; '.join(reasons)}"
+    return lacking(case, f"no {kind} server: {'; '.join(reasons)}")
+
+
+def lacking(case: ServiceCase, text: str) -> BaseException:
+    """
+    Make the exception for a test that this machine cannot run: a skip, or a failure where everything must be there.
+
+    :param text: What is missing.
+    """
     if os.environ.get("GLANCE_TX_REQUIRE_SERVICES") == "1":
         return case.failureException(text)
     return SkipTest(text)

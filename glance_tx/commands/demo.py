@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from glance_tx.streaming.units import MiB
 
 IMAGE_BYTES: Final = 64 * MiB
 START_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 30.0
 HOST: Final = "127.0.0.1"
 IMAGE_NAME: Final = "demo"
 
@@ -265,12 +266,25 @@ def download(cache: Daemon, token: str, image_id: str, expected_sha512: str) -> 
     return state
 
 
-def counted_hits(cache: Daemon, token: str, image_id: str) -> int:
+def listed(cache: Daemon, token: str, image_id: str) -> Mapping[str, object] | None:
     """
-    Ask the cache how often it served the image.
+    Ask the cache what it has of the image.
     """
-    listed = expect(cache.ask("GET", "/v2/cache", token), 200, "listing the cache")
-    return next((each["hits"] for each in json.loads(listed.body)["cached_images"] if each["image_id"] == image_id), 0)
+    answer = expect(cache.ask("GET", "/v2/cache", token), 200, "listing the cache")
+    return next((each for each in json.loads(answer.body)["cached_images"] if each["image_id"] == image_id), None)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """
+    Wait for something that takes a moment.
+
+    :raises DemoError: It takes too long.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DemoError(f"{what} did not happen within {WAIT_SECONDS:g} seconds")
+        time.sleep(0.02)
 
 
 def step(what: str, where: str, how: str = "") -> None:
@@ -296,14 +310,14 @@ def show(api: Daemon, cache: Daemon, token: str) -> None:
     data = os.urandom(MiB) * (IMAGE_BYTES // MiB)
     digest = hashlib.sha512(data).hexdigest()
     image_id = upload(api, token, data)
-    states = [download(cache, token, image_id, digest) for _ in range(2)]
+    states = [download(cache, token, image_id, digest)]
+    # The last byte is sent when the image was verified, a moment before it is safely on the disk.
+    wait_until(lambda: listed(cache, token, image_id) is not None, "keeping the image")
+    states.append(download(cache, token, image_id, digest))
     if states != ["fill", "hit"]:
         raise DemoError(f"a fill and a hit were expected, and the cache said {states}")
-    deadline = time.monotonic() + 10
-    # Hits go to the index once a second.
-    while (hits := counted_hits(cache, token, image_id)) < 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    step("hits", f"{cache.url}/v2/cache", f"{hits} counted")
+    wait_until(lambda: (listed(cache, token, image_id) or {}).get("hits") == 1, "counting the hit")
+    step("hits", f"{cache.url}/v2/cache", "1 counted")
     print(f"""
 glance-api    {api.url}
 glance-cache  {cache.url}

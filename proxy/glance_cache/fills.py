@@ -101,7 +101,7 @@ class Fill:
         """
         if self._failing:
             return False
-        if part is None:
+        if part is None or self._growth.limit == self.facts.size:
             return True
         return part.end > self._held and part.offset <= self.present_bytes + ahead_bytes
 
