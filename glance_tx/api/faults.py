@@ -25,6 +25,7 @@ from glance_tx.domain.errors import (
     StatusConflict,
 )
 from glance_tx.stores.errors import StoreFull, StoreUnavailable
+from glance_tx.streaming.errors import LaneStopped
 from glance_tx.web.errors import UnsupportedMediaType
 from glance_tx.web.faults import Fault, FaultTable
 from glance_tx.web.response import Response
@@ -34,7 +35,7 @@ __all__ = ["api_faults"]
 _RETRY_AFTER: Final = (("Retry-After", "5"),)
 
 
-def _try_later(exc: CatalogUnavailable | StoreUnavailable) -> Fault:
+def _try_later(exc: CatalogUnavailable | LaneStopped | StoreUnavailable) -> Fault:
     return Fault(503, explanation=str(exc), headers=_RETRY_AFTER)
 
 
@@ -68,6 +69,7 @@ def api_faults() -> FaultTable:
             ImageTooLarge: 413,
             InvalidImage: 400,
             InvalidQuery: 400,
+            LaneStopped: _try_later,
             LeaseLost: 409,
             NoData: _no_data,
             PropertyConflict: 409,

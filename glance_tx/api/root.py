@@ -1,5 +1,17 @@
 """
 Version discovery, and the prefixes that lead to the same API.
+
+Note [Announced versions]
+-------------------------
+A version number switches nothing on. It only announces, and clients look for the number that a feature came with
+before they use it (python-glanceclient: v2.12, v2.14 and v2.17), so a number is announced once its feature is there:
+
+- v2.0 to v2.2: the base of the API (members, tag routes, tasks and metadata definitions are still to come), the newer
+  patch, and schemas. openstacksdk and Nova look for some v2, and for no more.
+- v2.7: ``os_hidden`` and ``os_hash_value``. It is the current one, as all that it stands for works.
+- Not v2.3 (deactivate), v2.4 (locations in patches), v2.5 (sharing with members), v2.6 (import) and v2.8 to v2.18.
+
+As a prefix of paths, a version is accepted announced or not, as by a stock Glance with one store and no cache.
 """
 
 from __future__ import annotations
@@ -14,12 +26,9 @@ from glance_tx.web.response import Response, json_response
 
 __all__ = ["CURRENT_VERSION", "SUPPORTED_VERSIONS", "VersionRoutes", "without_version"]
 
+# See Note [Announced versions].
 CURRENT_VERSION: Final = "v2.7"
 SUPPORTED_VERSIONS: Final = ("v2.2", "v2.1", "v2.0")
-"""
-What is announced: the versions whose additions are there. Clients take a version as a promise of its features, so
-those in between, which stand for actions and import, are left out until they work.
-"""
 
 # Always accepted, whatever is announced (contract section 1.1).
 _PREFIXES: Final = frozenset({"v2", *(f"v2.{minor}" for minor in (0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 17))})

@@ -17,6 +17,7 @@ __all__ = ["Add", "Changes", "Operation", "Permit", "Remove", "Replace"]
 
 _DROPPED_AT_CREATION: Final = frozenset({"os_hash_algo", "os_hash_value"})
 _FORMATS: Final = frozenset({"container_format", "disk_format"})
+_WITH_PARTS: Final = frozenset({"locations"})
 
 Permit: TypeAlias = Callable[[str, object], None]
 """Called with each base attribute and the checked value it is about to get; raises `Forbidden` to refuse."""
@@ -141,9 +142,10 @@ class Changes:
         if not operation.path or not operation.path[0]:
             raise InvalidImage("a path must name an attribute")
         name = operation.path[0]
-        self._values.require_settable(name)
-        if len(operation.path) > 1:
+        # Of what has parts, a client may set none.
+        if len(operation.path) > 1 and name not in _WITH_PARTS:
             raise InvalidImage(f"attribute {name!r} has no parts")
+        self._values.require_settable(name)
         return name
 
     def _set_attribute(self, draft: _Draft, name: str, operation: Operation) -> None:

@@ -101,19 +101,36 @@ class OperatorProperty:
     :param nullable: ``null`` is a value of it.
     :param pattern: Regular expression that the whole text must match.
     :param allowed: The values it may have; ``None`` for any.
+    :param description: What it means, for people who read the schema.
     """
 
     nullable: bool = False
     pattern: str | None = None
     allowed: tuple[str, ...] | None = None
+    description: str = ""
 
 
 SHIPPED_PROPERTIES: Final[Mapping[str, OperatorProperty]] = {
-    "kernel_id": OperatorProperty(nullable=True, pattern=_UUID),
-    "ramdisk_id": OperatorProperty(nullable=True, pattern=_UUID),
-    "cinder_encryption_key_deletion_policy": OperatorProperty(allowed=("on_image_deletion", "do_not_delete")),
+    "kernel_id": OperatorProperty(
+        nullable=True, pattern=_UUID, description="Image of the kernel to boot an AMI-style image with."
+    ),
+    "ramdisk_id": OperatorProperty(
+        nullable=True, pattern=_UUID, description="Image of the ramdisk to boot an AMI-style image with."
+    ),
+    "instance_uuid": OperatorProperty(description="The server that the image was made of, for information."),
+    "architecture": OperatorProperty(description="Processor architecture of the operating system."),
+    "os_distro": OperatorProperty(description="Common name of the operating system's distribution, in lower case."),
+    "os_version": OperatorProperty(description="Version of the operating system, as its distributor has it."),
+    "description": OperatorProperty(description="What the image is, in words."),
+    "cinder_encryption_key_id": OperatorProperty(
+        description="Key in the key manager that a volume made of the image is encrypted with."
+    ),
+    "cinder_encryption_key_deletion_policy": OperatorProperty(
+        allowed=("on_image_deletion", "do_not_delete"),
+        description="What becomes of the key once the image is deleted.",
+    ),
 }
-"""Those of stock's ``schema-image.json`` that narrow a value."""
+"""Those of stock's ``schema-image.json``. Command lines of clients have an option for each."""
 
 
 @frozen

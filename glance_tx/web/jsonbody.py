@@ -4,6 +4,7 @@ A JSON document out of a request body, read with suspicion.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,9 @@ The longest JSON body, unless a route says otherwise: the default of the middlew
 
 # Deeper documents than this have no meaning in the API, and would take later code over Python's recursion limit.
 _MAX_NESTING: Final = 64
+
+# An odd number of backslashes: with an even one it is a backslash and four digits. No other way leads to a NUL.
+_NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 JsonDocument = dict[str, Any] | list[Any]
 
@@ -50,7 +54,8 @@ def parse_json(data: bytes) -> JsonDocument:
     Parse a JSON object or array.
 
     Strictly as RFC 8259 has it: UTF-8, no byte order mark, no NaN or infinite numbers, no halves of surrogate
-    pairs. Of a name that is there twice in one object the last counts, as it does in stock Glance.
+    pairs. And no NUL in any text, which no database would take. Of a name that is there twice in one object the last
+    counts, as it does in stock Glance.
 
     :raises BadRequest: There is no document, or it is something else, or nested more than 64 deep.
     """
@@ -62,6 +67,8 @@ def parse_json(data: bytes) -> JsonDocument:
         raise BadRequest(f"Malformed JSON in request body: {exc}") from exc
     if not isinstance(document, dict | list):
         raise BadRequest("Malformed JSON in request body: an object or an array is required")
+    if _NUL_ESCAPE.search(data):
+        raise BadRequest("Malformed JSON in request body: a text has a NUL character")
     # Each level costs an opening bracket, so most documents need no walk.
     if data.count(b"{") + data.count(b"[") > _MAX_NESTING and _is_deep(document):
         raise BadRequest(f"Malformed JSON in request body: nested more than {_MAX_NESTING} levels deep")

@@ -106,7 +106,10 @@ class ServingTestCase(TestCase):
 
     def make_app(self, **options: Any) -> App:
         self._recorded: list[Deferred[None]] = []
-        return App(reactor, FaultTable(self.FAULTS), self.note, **options)
+        return App(reactor, self.make_faults(), self.note, **options)
+
+    def make_faults(self) -> FaultTable:
+        return FaultTable(self.FAULTS)
 
     def make_site(self, app: App) -> DrainingSite:
         return DrainingSite(app.resource(), reactor, refuse=app.refuse)

@@ -97,6 +97,14 @@ class ParseTests(SynchronousTestCase):
         """
         self.assertEqual(parse_json(b'{"a": "' + b"[" * 100 + b'"}'), {"a": "[" * 100})
 
+    def test_nul(self) -> None:
+        """
+        A NUL in a text is refused, in a name too; what only looks like one is not.
+        """
+        for data in (b'{"a": "\\u0000"}', b'{"\\u0000": 1}', b'["x\\\\\\u0000"]', b'{"a": 1, "a": ["\\n\\u0000"]}'):
+            self.assertRaises(BadRequest, parse_json, data)
+        self.assertEqual(parse_json(b'["\\\\u0000", "u0000"]'), ["\\u0000", "u0000"])
+
     def test_repeated_name(self) -> None:
         """
         Of a repeated name the last value counts, as in stock Glance.

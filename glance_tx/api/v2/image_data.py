@@ -55,6 +55,7 @@ class ImageDataRoutes:
         ``GET /v2/images/{image_id}/file``.
         """
         caller = await self._callers.of(request)
+        _refuse_preference(request)
 
         def choose(size: int) -> ByteRange | None:
             return requested_range(request.header("Range"), request.header("Content-Range"), size)
@@ -74,8 +75,15 @@ class ImageDataRoutes:
         ``HEAD /v2/images/{image_id}/file``: what a download would bring, after all of its checks.
         """
         caller = await self._callers.of(request)
+        _refuse_preference(request)
         image = await self._transfers.facts(caller, image_id)
         return Response(200, _fact_headers(image), announced_length=image.size)
+
+
+def _refuse_preference(request: Request) -> None:
+    # As stock does where there is one store, to which nothing can be preferred.
+    if any(request.args.get(b"prefer", ())):
+        raise BadRequest("this service has one store, so 'prefer' cannot choose among several")
 
 
 def _declared_size(request: Request) -> int | None:

@@ -25,9 +25,13 @@ _WHOLE_NUMBERS: Final = frozenset({"min_disk", "min_ram", "size"})
 # Of stock's filters these say more than equality, which the catalog cannot answer yet. They are refused, for an
 # answer that ignores a filter looks like one that kept to it.
 _OPERATOR_FILTERS: Final = frozenset({"created_at", "updated_at"})
-_OPERATORS: Final = ("in:", "eq:", "neq:", "gt:", "gte:", "lt:", "lte:")
+_OPERATORS: Final = ("in:", "neq:", "gt:", "gte:", "lt:", "lte:")
+_EQUALITY: Final = "eq:"
 _WITH_OPERATORS: Final = frozenset({"container_format", "disk_format", "id", "name", "status"})
 _GREATEST: Final = 2**63 - 1
+# Each is a subquery of its own, and engines bound how many there may be. No image has more unless an operator raised
+# both quotas.
+_MOST_PROPERTIES_AND_TAGS: Final = 256
 
 
 def query_pairs(query: bytes) -> Pairs:
@@ -77,15 +81,18 @@ def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
             properties[name] = value
     if "member_status" in last:
         _one_of("member_status", last["member_status"], _MEMBER_STATUSES)
+    tags = frozenset(value for name, value in pairs if name == "tag")
+    if len(properties) + len(tags) > _MOST_PROPERTIES_AND_TAGS:
+        raise InvalidQuery(f"a list cannot be filtered by more than {_MOST_PROPERTIES_AND_TAGS} properties and tags")
     return ImageQuery(
         viewer=Viewer(None, is_admin=False),
         filters=filters,
         properties=properties,
-        tags=frozenset(value for name, value in pairs if name == "tag"),
+        tags=tags,
         visibility=_visibility(last.get("visibility")),
         os_hidden=_flag("os_hidden", last["os_hidden"]) if "os_hidden" in last else False,
         sort=_sort(pairs),
-        limit=_number("limit", last["limit"]) if "limit" in last else default_limit,
+        limit=_limit(last["limit"]) if "limit" in last else default_limit,
         marker=last.get("marker"),
     )
 
@@ -105,8 +112,10 @@ def _filter(name: str, value: str) -> object:
         return _number(name, value)
     if name == "protected":
         return _flag(name, value)
-    if name in _WITH_OPERATORS and value.startswith(_OPERATORS):
-        raise InvalidQuery(f"only equality is supported as a filter on {name!r} here, not {value!r}")
+    if name in _WITH_OPERATORS:
+        if value.startswith(_OPERATORS):
+            raise InvalidQuery(f"only equality is supported as a filter on {name!r} here, not {value!r}")
+        return value.removeprefix(_EQUALITY)
     return value
 
 
@@ -121,6 +130,11 @@ def _number(name: str, value: str) -> int:
     if not value.isascii() or not value.isdecimal() or len(value) > 19 or int(value) > _GREATEST:
         raise InvalidQuery(f"{name!r} must be an integer of 0 or more, not {value!r}")
     return int(value)
+
+
+def _limit(value: str) -> int:
+    # However great, it is cut to the longest page and not refused.
+    return _GREATEST if value.isascii() and value.isdecimal() and len(value) > 18 else _number("limit", value)
 
 
 def _flag(name: str, value: str) -> bool:
@@ -166,7 +180,9 @@ def _split_sort(value: str) -> Iterable[tuple[str, str]]:
 
 
 def _checked(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, Direction], ...]:
-    return tuple(
-        (_one_of("sort_key", key, sorted(SORT_KEYS)), cast(Direction, _one_of("sort_dir", direction, _DIRECTIONS)))
-        for key, direction in pairs
-    )
+    keys: dict[str, Direction] = {}
+    for key, direction in pairs:
+        _one_of("sort_key", key, sorted(SORT_KEYS))
+        # Where images are equal by a key already, the same key once more decides nothing.
+        keys.setdefault(key, cast(Direction, _one_of("sort_dir", direction, _DIRECTIONS)))
+    return tuple(keys.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from glance_tx.domain.images import ImageStatus, Visibility
+from glance_tx.domain.images import ImageStatus
 from glance_tx.domain.values import ImageRules, OperatorProperty
 from glance_tx.web.app import App
 from glance_tx.web.callers import Callers
@@ -51,7 +51,7 @@ def _base_properties(rules: ImageRules) -> dict[str, Any]:
         ),
         "visibility": {
             "type": "string",
-            "enum": sorted(Visibility),
+            "enum": ["community", "public", "private", "shared"],
             "description": "Who may see the image.",
         },
         "protected": {"type": "boolean", "description": "Whether the image is kept from being deleted."},
@@ -74,11 +74,38 @@ def _base_properties(rules: ImageRules) -> dict[str, Any]:
         "file": _read_only(_text("Path of the image's data.")),
         "stores": _read_only(_text("Stores that hold the data.")),
         "schema": _read_only(_text("Path of this schema.")),
+        "locations": {"type": "array", "items": _location(), "description": "Where the data lies, and what of it."},
+    }
+
+
+def _location() -> dict[str, Any]:
+    facts = {
+        "checksum": _text("MD5 of the data, in hex.", 32),
+        "os_hash_algo": _text("How os_hash_value was computed.", 64),
+        "os_hash_value": _text("Digest of the data by os_hash_algo, in hex.", 128),
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "url": {"type": "string", "maxLength": 255},
+            "metadata": {"type": "object"},
+            "validation_data": {
+                "type": "object",
+                "writeOnly": True,
+                "additionalProperties": False,
+                "properties": facts,
+                "required": ["os_hash_algo", "os_hash_value"],
+                "description": "What the data there must be.",
+            },
+        },
+        "required": ["url", "metadata"],
     }
 
 
 def _operator_property(rule: OperatorProperty) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": ["null", "string"] if rule.nullable else "string", "is_base": False}
+    if rule.description:
+        schema["description"] = rule.description
     if rule.pattern is not None:
         schema["pattern"] = f"^{rule.pattern}$"
     if rule.allowed is not None:
