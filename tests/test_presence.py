@@ -4,6 +4,7 @@ A process that ended is known to have ended; all others are not.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -100,6 +101,16 @@ class PresenceTests(SynchronousTestCase):
         other.stop()
         other.stop()
         self.assertTrue(self.presence.is_dead(other.owner))
+
+    def test_asked_by_several_at_once(self) -> None:
+        """
+        Those who ask about a process at the same time are not taken for it.
+        """
+        other = self.started("other")
+        other.stop()
+        with (self.folder / "other.lock").open() as asked_too:
+            fcntl.flock(asked_too, fcntl.LOCK_SH)
+            self.assertTrue(self.presence.is_dead(other.owner))
 
     def test_oneself(self) -> None:
         """

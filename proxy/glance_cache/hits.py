@@ -197,7 +197,6 @@ class HitCounter:
         if self._recent is not None:
             self._learn(await self._index.node_hits(self._node))
             self._recent = None
-            self._write_soon()
         todo, self._unsent = self._unsent, set()
         await self._merge(todo)
 
@@ -260,17 +259,12 @@ class HitCounter:
 
     async def _write_some(self) -> None:
         images, self._unwritten = self._unwritten, set()
-        try:
-            if self.journal_writable:
-                lines = [(image, self._totals[image]) for image in images]
-                await self._lane.run(self._journal.append, lines)
-                self._unsynced = True
-            # After a failure nobody knows what the file has; and it grows with every hit.
-            if not self.journal_writable or self._journal.wants_compaction:
-                await self._lane.run(self._journal.compact, dict(self._totals))
-        except BaseException:
-            self._unwritten |= images
-            raise
+        if self.journal_writable:
+            await self._lane.run(self._journal.append, [(image, self._totals[image]) for image in images])
+            self._unsynced = True
+        # After a failure nobody knows what the file has; and it grows with every hit.
+        if not self.journal_writable or self._journal.wants_compaction:
+            await self._lane.run(self._journal.compact, dict(self._totals))
 
     async def _keep_journal(self) -> None:
         if self._unsynced and self.journal_writable:

@@ -120,8 +120,6 @@ class _Server:
             password=address.password,
             username=address.username,
             replyTimeout=timeout_seconds,
-            # Or an image id, or a node's name, could come back as a number.
-            convertNumbers=False,
         )
         # A node asks every second anyway, and the server is a near one.
         self._factory.initialDelay, self._factory.maxDelay = 0.1, 2.0
@@ -321,20 +319,15 @@ class RedisIndex:
         return server
 
     async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
-        # Without a connection the library lets a command wait for ever, and a silent server too.
+        # Without a connection the library lets a command wait for ever. A silent one it gives up by itself.
         try:
             return await Deferred.fromCoroutine(work).addTimeout(self._timeout_seconds, self._reactor)
         except DeadlinePassed as error:
-            self._drop_connection()
             raise IndexUnavailable(f"no answer within {self._timeout_seconds:g} seconds") from error
         except RedisError as error:
             if str(error).startswith("READONLY"):  # it was the primary once: the name may lead to another one now
-                self._drop_connection()
+                self._server().abort()
             raise IndexUnavailable(str(error)) from error
-
-    def _drop_connection(self) -> None:
-        if self._current is not None:
-            self._current.abort()
 
 
 def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:

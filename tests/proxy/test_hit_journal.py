@@ -227,11 +227,11 @@ class HitJournalTests(SynchronousTestCase):
             self.files.failing = step
             with self.assertRaises(OSError):
                 journal.compact({image(2): HitTotals(2, 2, 2.0)})
+            self.assertEqual([path.name for path in self.folder.iterdir()], ["hits"])
             self.files.failing = None
             journal.append([(image(1), HitTotals(3, 3, 3.0))])
             journal.close()
             self.assertEqual(self.read().totals, {image(1): HitTotals(3, 3, 3.0)})
-            self.assertEqual([path.name for path in self.folder.iterdir()], ["hits"])
 
     def test_left_over_compaction(self) -> None:
         """

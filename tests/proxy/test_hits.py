@@ -446,6 +446,7 @@ class DiskTests(_CounterCase):
                 if step == "write":
                     self.assertFalse(node.counter.journal_writable)
                 node.counter.record(image(2), 1)
+                self.clock.advance(1)
                 node.files.failing = None
                 self.clock.advance(1)
             self.assertTrue(node.counter.journal_writable)

@@ -186,10 +186,13 @@ class OutageTests(TestCase):
 
     async def test_frozen(self) -> None:
         """
-        Calls to a Redis that does not answer end with the deadline; later ones get their own answers.
+        Calls to a Redis that does not answer end with the deadline, and its connection is given up: it may be a dead
+        one. Later calls get their own answers.
         """
         index = self.make()
         await index.enqueue("a", image(1), 1.0)
+        before = self.clients()
+        self.assertEqual(len(before), 1)
         self.pause(self.redis)
         works = [Deferred.fromCoroutine(index.queue("a")) for _ in range(5)]
         await gatherResults([self.assertFailure(work, IndexUnavailable) for work in works])
@@ -198,6 +201,7 @@ class OutageTests(TestCase):
         await self.eventually(index)
         self.assertEqual(list(await index.queue("a")), [image(1)])
         self.assertFalse(await index.dequeue("a", image(2)))
+        self.assertEqual(self.clients() & before, set())
 
     async def test_scripts_forgotten(self) -> None:
         """
@@ -291,7 +295,25 @@ class OutageTests(TestCase):
         self.pause(self.redis)
         under_way = Deferred.fromCoroutine(index.queue("a"))
         await index.stop()
-        await self.assertFailure(under_way, IndexUnavailable)
+        self.failureResultOf(under_way, IndexUnavailable)
+
+    async def test_stopped_before_it_was_there(self) -> None:
+        """
+        Stopping ends the calls that still wait for a connection.
+        """
+        self.redis.kill()
+        index = self.make(timeout_seconds=60)
+        waiting = Deferred.fromCoroutine(index.queue("a"))
+        await index.stop()
+        self.failureResultOf(waiting, IndexUnavailable)
+
+    def clients(self) -> set[str]:
+        """
+        Tell the numbers of the connections to Redis, but for the one that asks.
+        """
+        with _Redis(self.redis.url) as redis:
+            lines = redis.command("CLIENT", "LIST").splitlines()
+        return {line.split()[0] for line in lines if "cmd=client" not in line}
 
     def pause(self, redis: OwnRedis) -> None:
         os.kill(redis._process.pid, signal.SIGSTOP)
