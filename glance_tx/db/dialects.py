@@ -16,43 +16,25 @@ SQLITE_BUSY_SECONDS: Final = 5
 """How long SQLite waits for another process's transaction."""
 
 _CONNECT_SECONDS: Final = 5
-_SILENCE_SECONDS: Final = 30
-
-_MYSQL_TIMEOUTS: Final = {
-    "connect_timeout": _CONNECT_SECONDS,
-    "read_timeout": _SILENCE_SECONDS,
-    "write_timeout": _SILENCE_SECONDS,
-}
-_CONNECT_ARGUMENTS: Final[Mapping[str, Mapping[str, object]]] = {
-    "sqlite": {},
-    # libpq has no timeout for answers; TCP's own find out that the server's machine is gone.
-    "postgresql": {
-        "application_name": "glance_tx",
-        "connect_timeout": _CONNECT_SECONDS,
-        "keepalives_idle": _SILENCE_SECONDS,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": _SILENCE_SECONDS * 1000,
-    },
-    "mysql": _MYSQL_TIMEOUTS,
-    "mariadb": _MYSQL_TIMEOUTS,
-}
 
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _LATEST: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
 
 
-def make_engine(url: sa.URL) -> sa.Engine:
+def make_engine(url: sa.URL, statement_seconds: float | None = None) -> sa.Engine:
     """
     Make an engine whose connections are opened for their user and closed after it; who wants them kept keeps them.
 
     :param url: As `read_url` returns it.
+    :param statement_seconds: Longest wait for a server to carry out one statement; ``None`` for any. A transaction
+        that has to wait longer, for a lock that somebody forgot say, fails.
     """
     kind = url.get_backend_name()
-    arguments = {name: value for name, value in _CONNECT_ARGUMENTS[kind].items() if name not in url.query}
+    arguments = _connect_arguments(kind, statement_seconds)
     engine = sa.create_engine(
         url,
-        connect_args=arguments,
+        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        execution_options={} if statement_seconds is None else {"statement_seconds": statement_seconds},
         poolclass=sa.NullPool,
         # Values may be secrets (locations hold credentials), and errors end up in logs.
         hide_parameters=True,
@@ -86,8 +68,13 @@ def begin(connection: sa.Connection, *, readonly: bool) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if readonly else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
-    else:
-        connection.exec_driver_sql(_SNAPSHOT if readonly else _LATEST)
+        return
+    kind = _SNAPSHOT if readonly else _LATEST
+    seconds = connection.get_execution_options().get("statement_seconds")
+    if connection.dialect.name == "postgresql" and seconds is not None:
+        # In the same trip, and for this transaction only: what a session keeps is lost on poolers between us.
+        kind = f"{kind}; SET LOCAL statement_timeout={round(seconds * 1000)}"
+    connection.exec_driver_sql(kind)
 
 
 def ping(connection: sa.Connection) -> None:
@@ -105,6 +92,27 @@ def ping(connection: sa.Connection) -> None:
             raise
     finally:
         connection.rollback()
+
+
+def _connect_arguments(kind: str, statement_seconds: float | None) -> Mapping[str, object]:
+    match kind:
+        case "sqlite":
+            return {}
+        case "postgresql":
+            return {
+                "application_name": "glance_tx",
+                "connect_timeout": _CONNECT_SECONDS,
+                # The statement's timeout is the server's to keep. These find out that its machine is gone.
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 30_000,
+            }
+        case _:
+            timeouts = {"connect_timeout": _CONNECT_SECONDS}
+            if statement_seconds is None:
+                return timeouts
+            return {**timeouts, "read_timeout": statement_seconds, "write_timeout": statement_seconds}
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

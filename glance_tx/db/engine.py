@@ -87,6 +87,7 @@ class Database:
     :param size: How many connections, and so threads, there are.
     :param wait_seconds: Longest wait of a transaction for a connection.
     :param stop_seconds: Longest wait of `stop` for transactions that are still running.
+    :param statement_seconds: Longest wait for a server to carry out one statement.
     :raises UnsupportedDatabase: The URL cannot be used.
     """
 
@@ -103,6 +104,7 @@ class Database:
         size: int = 5,
         wait_seconds: float = 30.0,
         stop_seconds: float = 30.0,
+        statement_seconds: float = 30,
     ) -> None:
         self.clock = cast(IReactorTime, reactor)
         self._reactor = reactor
@@ -110,6 +112,7 @@ class Database:
         self._size = size
         self._wait_seconds = wait_seconds
         self._stop_seconds = stop_seconds
+        self._statement_seconds = statement_seconds
         self._kept: list[_Place] = []
         self._places: Places[_Place] | None = None
 
@@ -119,7 +122,9 @@ class Database:
 
         :raises CatalogUnavailable: Not all could be opened. Those that were are closed again.
         """
-        engine = dialects.make_engine(self._url)
+        if self._places is not None:
+            raise RuntimeError("the database is started already")
+        engine = dialects.make_engine(self._url, self._statement_seconds)
         workers: list[Any] = []
 
         def create_worker() -> Any:

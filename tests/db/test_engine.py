@@ -331,6 +331,8 @@ class DatabaseContract(DatabaseCase):
         await database.stop()
         await database.start()
         self.assertEqual(await database.transact(names), [])
+        with self.assertRaises(RuntimeError):
+            await database.start()
 
     async def test_a_cursor_is_refused(self) -> None:
         """
@@ -444,6 +446,23 @@ class ServerContract(DatabaseCase):
         shown = "\n".join([*traceback.format_exception(caught.exception), *lines, repr(database)])
         self.assertIn("nobody_here", shown)
         self.assertNotIn("hunter2", shown)
+
+    async def test_a_statement_that_takes_too_long_fails(self) -> None:
+        """
+        A transaction that waits too long for somebody's lock fails, and its connection serves the next one.
+        """
+        self.by_hand.run(INSERT.format("a"))
+        database = await self.open(size=1, statement_seconds=0.3)
+
+        def change(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("UPDATE things SET name = 'b'")
+
+        with self.by_hand.connect() as connection:
+            connection.exec_driver_sql("SELECT name FROM things FOR UPDATE")
+            with self.assertRaises(CatalogUnavailable):
+                await database.transact(change)
+        await database.transact(change)
+        self.assertEqual(await database.transact(names, readonly=True), ["b"])
 
     async def test_nothing_is_open_on_the_server_after_stop(self) -> None:
         """
