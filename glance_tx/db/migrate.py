@@ -5,8 +5,9 @@ Bringing a database to the schema of this version. Everything here blocks: run i
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,12 +62,25 @@ def upgrade(url: str) -> None:
     :raises SchemaUnknown: The database is ahead of this version, or is another program's. It is left as it is.
     :raises CatalogUnavailable: The database cannot be reached, or another process did not finish in time.
     """
+    _reserve_file(read_url(url))
     with _connected(url) as connection:
         if _current(connection) == head():
             return
         connection.rollback()
         with _turn(connection):
             _upgrade(connection)
+
+
+def _reserve_file(url: sa.URL) -> None:
+    """
+    Create a SQLite file that is not there yet, for its owner's eyes only: locations may hold credentials.
+
+    SQLite would go by the umask. The files it puts beside get the rights of this one.
+    """
+    if url.get_backend_name() == "sqlite" and url.database and not url.query.get("uri"):
+        # What is in the way here is in SQLite's way, too, which has the better words for it.
+        with suppress(OSError):
+            os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -4,9 +4,11 @@ Migrations: from nothing to the tables, on every kind of database.
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -127,6 +129,17 @@ class SqliteMigrationTests(OnSqlite, MigrationContract, SynchronousTestCase):
     """
     Migrations on SQLite.
     """
+
+    def test_a_new_file_is_its_owners_alone(self) -> None:
+        """
+        A database file that is made here can be read by nobody else; one that is there keeps its rights.
+        """
+        path = Path(self.url.removeprefix("sqlite:///"))
+        migrate.upgrade(self.url)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        path.chmod(0o640)
+        migrate.upgrade(self.url)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o640)
 
     def test_a_missing_folder_is_told(self) -> None:
         """
