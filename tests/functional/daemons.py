@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -131,13 +131,13 @@ class DaemonProcess:
                 time.sleep(0.02)
         raise AssertionError(f"{self.name} does not answer:\n{self.log()}")
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """
         Ask it to end, and wait for that.
 
         :return: Its exit status.
         """
-        return self._end(signal.SIGTERM)
+        return self._end(number)
 
     def kill(self) -> None:
         """
@@ -230,6 +230,15 @@ class DaemonTestCase(SynchronousTestCase):
     """
     A test with daemons of its own. Blocking clients are fine here: the daemons are other processes.
     """
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        """
+        Wait until something is so.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"this did not happen within {seconds} seconds")
+            time.sleep(0.02)
 
     def make_daemon(self, name: str, folder: Path, config: str) -> DaemonProcess:
         """

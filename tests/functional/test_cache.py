@@ -11,8 +11,7 @@ import os
 import random
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,7 @@ class CacheTestCase(DaemonTestCase):
         """
         self.assert_right(self.download(), "fill")
         # The last byte goes out when the image is verified, a moment before it is durable.
-        self.eventually(lambda: self.listed() is not None)
+        self.wait_for(lambda: self.listed() is not None)
 
     def listed(self) -> dict[str, Any] | None:
         """
@@ -123,15 +122,6 @@ class CacheTestCase(DaemonTestCase):
         """
         listed = self.listed()
         return 0 if listed is None else listed["hits"]
-
-    def eventually(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        """
-        Wait until something is so.
-        """
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, self.cache.log()[-3000:])
-            time.sleep(0.02)
 
 
 class DownloadTests(CacheTestCase):
@@ -184,7 +174,7 @@ class DownloadTests(CacheTestCase):
         connection.request("GET", f"/v2/images/{self.image_id}/file", headers={"X-Auth-Token": ALICE})
         self.assertEqual(len(connection.getresponse().read(1000)), 1000)
         connection.close()
-        self.eventually(lambda: self.download(Range="bytes=0-0").headers["x-cache"] == "hit")
+        self.wait_for(lambda: self.download(Range="bytes=0-0").headers["x-cache"] == "hit")
         self.assert_right(self.download(), "hit")
 
     def test_upstream_breaks_off(self) -> None:
@@ -229,11 +219,11 @@ class KilledTests(CacheTestCase):
         self.fill()
         for _ in range(3):
             self.assert_right(self.download(), "hit")
-        self.eventually(lambda: self.hits() == 3)
+        self.wait_for(lambda: self.hits() == 3)
         self.cache.kill()
         self.cache.start()
         self.assert_right(self.download(), "hit")
-        self.eventually(lambda: self.hits() == 4)
+        self.wait_for(lambda: self.hits() == 4)
         self.assertEqual(self.transfers(), 1)
 
 
@@ -266,7 +256,7 @@ class AuthorizationTests(CacheTestCase):
             self.assertFalse(fill.done())
             self.assert_right(fill.result(), "fill")
 
-        self.eventually(lambda: self.listed() is not None)
+        self.wait_for(lambda: self.listed() is not None)
         self.assertEqual(self.refusals(), expected)
         self.assert_right(self.download(), "hit")
         self.assertEqual(self.transfers(), 1)
@@ -359,8 +349,8 @@ class RedisTests(CacheTestCase):
         self.redis.start()
         for _ in range(3):
             self.assert_right(self.download(), "hit")
-        self.eventually(lambda: self.hits() == 20)
-        self.eventually(lambda: self.redis_hits() == 20)
+        self.wait_for(lambda: self.hits() == 20)
+        self.wait_for(lambda: self.redis_hits() == 20)
 
     def redis_hits(self) -> int:
         """
