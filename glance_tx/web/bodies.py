@@ -195,7 +195,6 @@ class _Push:
         if isinstance(length, int) and self._written < length:
             self._end(Failure(BodyTooShort(length, self._written)))
         else:
-            self._request.write(b"")  # the head, where a body of unknown length turned out to be empty
             self._end(None)
 
     def _broken(self, reason: Failure) -> None:

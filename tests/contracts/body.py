@@ -60,6 +60,25 @@ class RecordingConsumer:
         raise AssertionError("whoever starts a body registers it; it does not do so itself")
 
 
+class HastyConsumer(RecordingConsumer):
+    """
+    Pauses and resumes its producer within each write, as a buffer does that empties at once.
+    """
+
+    def __init__(self, producer: IBodyProducer) -> None:
+        super().__init__(producer)
+        self.deepest = 0
+        self._depth = 0
+
+    def write(self, data: bytes) -> None:
+        self._depth += 1
+        self.deepest = max(self.deepest, self._depth)
+        super().write(data)
+        self._producer.pauseProducing()
+        self._producer.resumeProducing()
+        self._depth -= 1
+
+
 class BodyReaderContract:
     """
     What every `IBodyReader` does.
@@ -167,6 +186,17 @@ class BodyProducerContract:
                 break
             body.resumeProducing()
         self.assertIsNone(self.successResultOf(done))
+        self.assertTrue(consumer.data == data)
+
+    def test_resumed_from_within(self: Any) -> None:
+        """
+        Paused and resumed from within a write it does not begin another one inside it.
+        """
+        data = patterned(3 * MiB)
+        body = self.make_body(data)
+        consumer = HastyConsumer(body)
+        self.assertIsNone(self.successResultOf(body.startProducing(consumer)))
+        self.assertEqual(consumer.deepest, 1)
         self.assertTrue(consumer.data == data)
 
     def test_stopped(self: Any) -> None:

@@ -152,6 +152,17 @@ class LaneTests(SynchronousTestCase):
         self.failureResultOf(queued, LaneStopped)
         self.assertEqual(self.done, ["a"])
 
+    def test_pool_stopped_after_cancel(self) -> None:
+        """
+        A job that was cancelled in the queue is not failed again when the pool is stopped.
+        """
+        self.lane.run(self.note, "a")
+        dropped = self.lane.run(self.note, "b")
+        dropped.cancel()
+        self.failureResultOf(dropped, CancelledError)
+        self.pool.stop()
+        self.assertEqual((self.done, self.lane.idle_now), (["a"], True))
+
     def test_idle(self) -> None:
         """
         A lane says when it has nothing to do.

@@ -22,6 +22,7 @@ from glance_tx.streaming.sendfile import SendfileProducer, takes_sendfile
 from glance_tx.streaming.units import KiB, MiB
 from tests.contracts.body import patterned
 from tests.streaming.files import descriptor_of
+from tests.streaming.test_cursor import HeldGrowth
 
 
 class PullTransport:
@@ -252,13 +253,13 @@ class SendfileTests(SynchronousTestCase):
         """
         Cancelled while it waits for the file to grow it waits no longer.
         """
-        growth = GrowingFile(1000)
+        growth = HeldGrowth(limit=1000)
         done = self.start(growth)
         self.transport.drive_until_quiet()
+        self.assertEqual((len(growth.waits), growth.cancelled), (1, 0))
         done.cancel()
         self.failureResultOf(done, CancelledError)
-        growth.grow(2000)
-        self.assertEqual(self.producer.sent, 1000)
+        self.assertEqual((self.producer.sent, growth.cancelled), (1000, 1))
 
     def test_growth_gives_up(self) -> None:
         """

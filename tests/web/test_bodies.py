@@ -24,7 +24,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from glance_tx.streaming.errors import BodyTooLong, BodyTooShort, ReceiverLost, ShortFile, TransferStalled
@@ -33,6 +33,7 @@ from glance_tx.streaming.growth import GrowingFile, Resident, WholeFile
 from glance_tx.streaming.interfaces import IBodyProducer, IGrowth
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.memory import MemoryBody
+from glance_tx.streaming.sendfile import takes_sendfile
 from glance_tx.streaming.units import KiB, MiB
 from glance_tx.web.bodies import send_body
 from glance_tx.web.request import Request, make_site
@@ -64,10 +65,12 @@ class Served(Resource):
         super().__init__()
         self.bodies: dict[bytes, Callable[[], IBodyProducer]] = {}
         self.outcomes: DeferredQueue[Outcome] = DeferredQueue()
+        self.requests: list[Request] = []
         self.transfers: list[Deferred[None]] = []
         self._clock = clock
 
     def render(self, request: Request) -> int:
+        self.requests.append(request)
         self.transfers.append(Deferred.fromCoroutine(self._answer(request)))
         return NOT_DONE_YET
 
@@ -336,6 +339,21 @@ class AnyConnection:
             self.assertTrue(0 < outcome.sent < len(BODY))
             self.assertEqual(times_open(self.path), 0)
 
+    async def test_server_closes(self: Any) -> None:
+        """
+        When our own side closes the connection half-way the transfer ends as well.
+        """
+        self.serve(b"/file", self.open_file)
+        self.serve(b"/memory", lambda: MemoryBody(BODY))
+        for path in (b"/file", b"/memory"):
+            client = await self.fetching(path)
+            self.served.requests[-1].channel.loseConnection()
+            client.resume()
+            await client.closed()
+            self.assertIsInstance((await self.served.outcomes.get()).error, ReceiverLost)
+            self.assertLess(client.total, len(BODY))
+        self.assertEqual(times_open(self.path), 0)
+
     async def test_client_leaves_while_file_grows(self: Any) -> None:
         """
         A client that leaves while the file has nothing for it is noticed at once.
@@ -495,8 +513,14 @@ class AnyConnection:
         """
         body = GeneratedBody(512 * MiB)
         self.serve(b"/long", lambda: body)
-        client = await self.fetching(b"/long")
+        self.serve(b"/file", self.open_file)
+        client = await self.connect()
+        client.get(b"/file")  # what it does to the connection must not outlast it
+        self.assertTrue((await client.answer()).body == BODY)
+        await self.served.outcomes.get()
         client.take_little()
+        client.get(b"/long")
+        client.resume(up_to=1000)
         for _ in range(8):
             client.resume(up_to=MiB)
             goal = client.total + MiB
@@ -552,6 +576,15 @@ class TcpTests(AnyConnection, ServedBodies):
         await client.answer()
         self.assertFalse(self.files[0].pushed)
 
+    async def test_upgraded(self) -> None:
+        """
+        A connection that turned to TLS takes no sendfile any more.
+        """
+        client = await self.connect()
+        self.assertTrue(takes_sendfile(client.transport))
+        client.transport.startTLS(ssl.CertificateOptions())
+        self.assertFalse(takes_sendfile(client.transport))
+
     async def test_client_already_gone(self) -> None:
         """
         A body for a client that has left is let go.
@@ -579,6 +612,31 @@ class TcpTests(AnyConnection, ServedBodies):
         client.abort()
         self.assertIsInstance(await errors.get(), ReceiverLost)
         self.assertEqual(times_open(self.path), 0)
+
+
+class StockSiteTests(ServedBodies):
+    """
+    Bodies from a site of Twisted's own, which dispatches a request while the answer before it is still unsent.
+    """
+
+    def listen(self, factory: Factory) -> Any:
+        return super().listen(Site(self.served, reactor=reactor))
+
+    async def test_behind_unsent(self) -> None:
+        """
+        A file sent behind an answer that filled the buffers leaves the connection fit for more.
+        """
+        self.serve(b"/file", self.open_file)
+        self.serve(b"/memory", lambda: MemoryBody(BODY[: 12 * MiB]))
+        client = await self.connect()
+        for _ in range(2):
+            client.get(b"/memory")
+            client.get(b"/file")
+            client.send(b"GET /memory HTTP/1.1", b"X-Padding: " + b"x" * 12_000)
+            client.send(b"GET /file HTTP/1.1", b"X-Padding: " + b"x" * 12_000)
+            for _ in range(2):
+                self.assertTrue((await client.answer()).body == BODY[: 12 * MiB])
+                self.assertTrue((await client.answer()).body == BODY)
 
 
 class UnixTests(AnyConnection, ServedBodies):
