@@ -5,13 +5,14 @@ Damaged entries: no reader completes a wrong body, and the entry is given up.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
 from glance_cache.catalog import CHUNK_BYTES, HEADER_BYTES, RECORD_BYTES
 from glance_cache.errors import EntryChanged, EntryCorrupt
-from tests.proxy.folders import DATA, IMAGE, BadSectors, SlowReader, World, facts_of, open_files
+from tests.proxy.folders import DATA, IMAGE, BadSectors, SlowReader, UnsyncedFiles, World, facts_of, open_files
 
 LAST = len(DATA) // CHUNK_BYTES
 
@@ -105,6 +106,16 @@ class DamageTests(TestCase):
         self.assertEqual(world.corrupt, [])
         await world.stop()
 
+    async def test_the_file_s_time_is_settled_before_the_first_look(self) -> None:
+        """Before a file is looked at for the first time its time is in the past, so that later changes show."""
+        world = await self.restarted(await self.filled())
+        path = world.data_path(facts_of(DATA))
+        os.utime(path)
+        written_at = path.stat().st_mtime
+        self.assertEqual(await world.read(facts_of(DATA)), DATA)
+        self.assertLess(path.stat().st_mtime, written_at - 2)
+        await world.stop()
+
     async def test_readers_that_passed_go_on(self) -> None:
         """A reader that does not come to the damage is not disturbed when another one does."""
         world = await self.restarted(await self.filled())
@@ -136,6 +147,29 @@ class DamageTests(TestCase):
             self.failureResultOf(reader.ended, EntryCorrupt)
             self.assertTrue(DATA.startswith(reader.value()))
         await self.assert_given_up(world, 2)
+
+    async def test_an_entry_that_is_given_up_during_the_scan(self) -> None:
+        """What the scan saw of an entry just before it was given up is not taken for there."""
+        readers: list[SlowReader] = []
+
+        class Interrupted(UnsyncedFiles):
+            def list(self, path: Path) -> Iterator[os.DirEntry[str]]:
+                yield from super().list(path)
+                for reader in readers if path.name != "entries" else ():
+                    while not reader.ended.called:
+                        reader.take()
+
+        await (await self.filled()).stop()
+        world = World(self.path, Interrupted())
+        await world.store.start()
+        world.overwrite(facts_of(DATA), 0)
+        body = await world.store.open(facts_of(DATA))
+        assert body is not None
+        readers.append(SlowReader(body))
+        await world.store.scan()
+        self.failureResultOf(readers[0].ended, EntryCorrupt)
+        self.assertEqual(world.store.inventory(), [])
+        await self.assert_given_up(world, 0)
 
     async def test_a_damaged_record(self) -> None:
         """A flipped bit in the record of a chunk is as bad as one in the chunk."""

@@ -38,6 +38,7 @@ from tests.proxy.folders import (
     DATA,
     IMAGE,
     OTHER,
+    BadSectors,
     SlowReader,
     UnsyncedFiles,
     World,
@@ -298,6 +299,23 @@ class FillTests(EntriesTestCase):
             self.assertEqual((world.file_names(), world.account.taken_bytes), ([], 0))
             steps += 1
         self.assertGreater(steps, 2)
+        self.finish(world, world.stop())
+
+    async def test_what_was_just_written_is_not_read_again(self) -> None:
+        """The chunks of a new entry count as found right: readers get them without another look."""
+        world = await self.started(BadSectors())
+        self.assertEqual(await world.read(await world.fill()), DATA)
+
+    def test_an_image_that_is_removed_during_the_commit(self) -> None:
+        """A removal that comes while the entry is being published wins."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        writer = self.finish(world, world.store.begin(facts_of(DATA)))
+        self.finish(world, writer.append(DATA))
+        committing = Deferred.fromCoroutine(writer.commit())
+        self.assertEqual(self.finish(world, world.store.remove(IMAGE)), 1)
+        self.assertFalse(self.successResultOf(committing))
+        self.assertEqual((world.file_names(), world.store.inventory(), world.account.taken_bytes), ([], [], 0))
         self.finish(world, world.stop())
 
     def test_a_commit_goes_on_without_its_fill(self) -> None:

@@ -95,6 +95,7 @@ class FillFileTests(SynchronousTestCase):
     def test_the_stamp_tells_of_any_later_change(self) -> None:
         """A change in the very moment after publishing shows in the file's stamp."""
         stamp = self.begin(DATA).publish()
+        self.assertLess(stamp.modified_ns, FileOps().now_ns() - 2_000_000_000)
         self.assertEqual(stamp, Stamp.of(self.folder.data_path(NAME).stat()))
         self.change(self.folder.data_path(NAME), 0)
         self.assertNotEqual(stamp, Stamp.of(self.folder.data_path(NAME).stat()))
