@@ -27,7 +27,8 @@ def in_memory(descriptor: int, begin: int, end: int) -> bool:
     """
     Tell whether a part of a file can be read without waiting for a disk.
 
-    Never waits itself, though asking may make the kernel begin to read. A file system that cannot tell counts as one that would have to wait.
+    Never waits itself, though asking may make the kernel begin to read. A file system that cannot tell counts as one
+    that would have to wait.
     """
     byte = bytearray(1)
     try:
