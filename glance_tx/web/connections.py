@@ -59,6 +59,8 @@ class DrainingSite(EdgeSite):
     :param refuse: Answers what does not get as far as the resource.
     """
 
+    noisy = False
+
     def __init__(
         self,
         resource: IResource,

@@ -34,6 +34,8 @@ class _WideEndpoint:
         """
         See ``IStreamClientEndpoint.connect``.
         """
+        # Or each connection that is opened or closed would be told of in the log.
+        protocolFactory.noisy = False  # type: ignore[attr-defined]
         return self._endpoint.connect(protocolFactory).addCallback(self._widen)
 
     @staticmethod
