@@ -2,8 +2,9 @@
 # DEMO_ONCE=1 make demo   the same demonstration, ending by itself
 # PYTHON=python3.12 make  another interpreter than the newest one found
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done)
+# The newest one that has the venv module; without it the newest one, so that the message below names what is missing.
+PYTHON ?= $(shell for wanted in "sys, ensurepip, venv" sys; do for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c "import $$wanted; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && { echo $$p; exit; }; done; done)
 VENV ?= .venv
 
 .PHONY: demo test clean
@@ -16,12 +17,14 @@ test: $(VENV)/.tox-installed
 	@$(VENV)/bin/tox run
 
 $(VENV)/bin/python:
-	@[ -n "$(PYTHON)" ] || { echo "make: Python 3.11 or newer is needed, and none was found" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "make: $(PYTHON) is older than Python 3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "make: $(PYTHON) lacks the venv module (Debian: apt install python3-venv)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; fail() { echo "make: $$1" >&2; exit 1; }; \
+	[ -n "$$python" ] || fail "Python 3.11 or newer is needed, and none was found"; \
+	command -v "$$python" >/dev/null || fail "there is no program $$python"; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		fail "$$python is not Python 3.11 or newer"; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
+		fail "$$python lacks the venv module (Debian: apt install python3-venv)"; \
+	"$$python" -m venv "$(VENV)"
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing into $(VENV)"

@@ -123,6 +123,8 @@ class Daemon:
     ) -> Answer:
         """
         Send one request.
+
+        :raises DemoError: It is not answered.
         """
         connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
         try:
@@ -133,6 +135,8 @@ class Daemon:
             response = connection.getresponse()
             answered = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, answered, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise DemoError(f"{self.name} did not answer {method} {path}: {error} (see {self.log})") from error
         finally:
             connection.close()
 
@@ -145,7 +149,7 @@ class Daemon:
             try:
                 if self.ask("GET", "/healthcheck", "").status == http.HTTPStatus.OK:
                     return
-            except OSError:
+            except DemoError:
                 time.sleep(0.05)
         raise DemoError(f"{self.name} does not answer on {self.url} after {START_SECONDS:g} seconds (see {self.log})")
 
@@ -225,13 +229,13 @@ def expect(answer: Answer, status: int, what: str) -> Answer:
     return answer
 
 
-def remove_earlier(api: Daemon, token: str) -> None:
+def remove_earlier(cache: Daemon, token: str) -> None:
     """
-    Delete the image of an earlier demonstration.
+    Delete the image of an earlier demonstration: by way of the cache, so that its copy goes too.
     """
-    listed = expect(api.ask("GET", f"/v2/images?name={IMAGE_NAME}", token), 200, "listing images")
+    listed = expect(cache.ask("GET", f"/v2/images?name={IMAGE_NAME}", token), 200, "listing images")
     for image in json.loads(listed.body)["images"]:
-        expect(api.ask("DELETE", f"/v2/images/{image['id']}", token), 204, "deleting the earlier image")
+        expect(cache.ask("DELETE", f"/v2/images/{image['id']}", token), 204, "deleting the earlier image")
 
 
 def upload(api: Daemon, token: str, data: bytes) -> str:
@@ -306,7 +310,7 @@ def show(api: Daemon, cache: Daemon, token: str) -> None:
     Run the main job once, step by step.
     """
     print("An image goes in through glance-api and comes out through glance-cache:")
-    remove_earlier(api, token)
+    remove_earlier(cache, token)
     data = os.urandom(MiB) * (IMAGE_BYTES // MiB)
     digest = hashlib.sha512(data).hexdigest()
     image_id = upload(api, token, data)
@@ -332,7 +336,7 @@ Try, in another terminal:
   pip install python-glanceclient python-openstackclient
   glance --os-auth-token {token} --os-image-url {cache.url} image-list
   glance --os-auth-token {token} --os-image-url {cache.url} cache-list
-  openstack --os-auth-type admin_token --os-token {token} --os-endpoint {cache.url} image list
+  openstack --os-auth-type admin_token --os-token {token} --os-endpoint {cache.url}/v2 image list
 """)
 
 
@@ -344,15 +348,45 @@ def wait_for_end() -> None:
     signal.pause()
 
 
+def chosen_port(variable: str, default: int) -> int:
+    """
+    Read a port from the environment.
+
+    :raises DemoError: What is there is no port.
+    """
+    text = os.environ.get(variable) or str(default)
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:6]) <= 65535:
+        raise DemoError(f"{variable} must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def prepare(folder: Path) -> tuple[Daemon, Daemon]:
+    """
+    Make the folder, and see that both daemons have a port.
+
+    :return: glance-api and glance-cache, not yet running.
+    :raises DemoError: Something is in the way.
+    """
+    api = Daemon("glance-api", chosen_port("GLANCE_API_PORT", 9292), folder)
+    cache = Daemon("glance-cache", chosen_port("GLANCE_CACHE_PORT", 9293), folder)
+    if api.port == cache.port:
+        raise DemoError(f"GLANCE_API_PORT and GLANCE_CACHE_PORT must differ, and both are {api.port}")
+    for daemon in (api, cache):
+        daemon.check_port()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    return api, cache
+
+
 def main() -> int:
     """
     Run the demonstration.
 
     :return: The exit status.
     """
-    folder = Path(os.environ.get("DEMO_DIR", "demo-data")).absolute()
-    api = Daemon("glance-api", int(os.environ.get("GLANCE_API_PORT", "9292")), folder)
-    cache = Daemon("glance-cache", int(os.environ.get("GLANCE_CACHE_PORT", "9293")), folder)
+    folder = Path(os.environ.get("DEMO_DIR") or "demo-data").absolute()
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -360,15 +394,13 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     try:
-        for daemon in (api, cache):
-            daemon.check_port()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        api, cache = prepare(folder)
         token = write_tokens(folder)
         with api.running(api_config(api)), cache.running(cache_config(cache, api, token)):
             show(api, cache, token)
             if os.environ.get("DEMO_ONCE", "") not in {"1", "true", "yes"}:
                 wait_for_end()
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
