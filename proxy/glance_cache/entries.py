@@ -140,7 +140,7 @@ class EntryStore:
             return self._keeper.lend_verified(entry, descriptor, offset, length)
         except (CatalogDamaged, FileNotFoundError) as error:
             self._log.error("entry {entry} is removed: {error}", entry=entry.key, error=error)
-            self._chores.start(self._discard(entry))
+            self._keeper.discard_soon(entry)
             return None
         except OSError as error:
             raise self._folder.unusable(error) from error
@@ -272,9 +272,6 @@ class EntryStore:
         there = [entry for entry in entries if entry.state is not EntryState.GONE]
         await settle([self._keeper.discard(entry) for entry in there])
         return len(there)
-
-    async def _discard(self, entry: Entry) -> None:
-        await self._keeper.discard(entry)
 
     def pin(self, image_id: str) -> None:
         """

@@ -142,8 +142,7 @@ class Keeper:
         return entry.reading
 
     def _give_up(self, entry: Entry, error: EntryCorrupt) -> None:
-        self._log.error("{error}; the entry is removed", error=error)
-        self.discard(entry)
+        self.discard_soon(entry)
         self._on_corrupt(error)
 
     def lend_verified(self, entry: Entry, descriptor: int, offset: int, length: int) -> IFileBody:
@@ -231,6 +230,12 @@ class Keeper:
         self._policy.forget(entry.key)
         return self._chores.run(self._remove(entry))
 
+    def discard_soon(self, entry: Entry) -> None:
+        """
+        Remove an entry without waiting for it.
+        """
+        self._chores.start(_end_of(self.discard(entry)))
+
     async def _settle(self, entry: Entry) -> None:
         await entry.lane.run(lambda: None)
 
@@ -252,3 +257,7 @@ class Keeper:
         if error.errno in OUT_OF_SPACE:
             return CacheFull(footprint_bytes(size_bytes), 0)
         return self._folder.unusable(error)
+
+
+async def _end_of(work: Deferred[None]) -> None:
+    await work

@@ -8,13 +8,14 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import TestCase
 
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
@@ -29,6 +30,8 @@ from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.units import GiB
 from tests.doubles.pools import InlinePool, SteppedPool, ThreadClock
+
+T = TypeVar("T")
 
 IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9"
 OTHER = "11111111-d94f-49cd-a114-e12490b328d9"
@@ -127,6 +130,41 @@ async def body_bytes(body: IFileBody) -> bytes:
     consumer = StringTransport()
     await body.startProducing(consumer)
     return consumer.value()
+
+
+class EntriesTestCase(TestCase):
+    """
+    Tests on one cache folder, after which no descriptor is left open.
+    """
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.addCleanup(lambda: self.assertEqual(open_files(self.path), []))
+
+    async def started(self, files: FileOps | None = None) -> World:
+        world = World(self.path, files)
+        await world.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(world.stop()))
+        return world
+
+    async def left_behind(self, data: bytes) -> None:
+        """Leave a fill in the folder as a daemon does that was stopped in the middle."""
+        world = World(self.path)
+        await world.start()
+        writer = await world.store.begin(facts_of(DATA))
+        await writer.append(data)
+        await writer.suspend()
+        await world.stop()
+
+    def finish(self, world: World, work: Coroutine[Any, Any, T]) -> T:
+        """Do a piece of work to its end where the pool does nothing by itself."""
+        working = Deferred.fromCoroutine(work)
+        world.pool.run_all()
+        return self.successResultOf(working)
+
+    def assert_tidy(self, world: World) -> None:
+        """The account is what is on the disk."""
+        self.assertEqual(world.account.taken_bytes, world.disk_bytes())
 
 
 class SlowReader(StringTransport):
