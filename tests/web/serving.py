@@ -130,6 +130,18 @@ class ServingTestCase(TestCase):
             await recorded.addTimeout(10, reactor)
         return self.records[0]
 
+    async def record_of(self, method: str, status: int) -> AccessRecord:
+        """
+        Wait for the record of a request with that outcome.
+        """
+        while True:
+            for record in self.records:
+                if (record.method, record.status) == (method, status):
+                    return record
+            recorded: Deferred[None] = Deferred()
+            self._recorded.append(recorded)
+            await recorded.addTimeout(10, reactor)
+
     async def connect(self) -> Wire:
         address = self.port.getHost()
         assert isinstance(address, IPv4Address)
