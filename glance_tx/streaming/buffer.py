@@ -6,19 +6,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IBodyReader
-from glance_tx.streaming.units import MiB
+from glance_tx.streaming.units import KiB, MiB
 
 HIGH_WATER_BYTES: Final = 4 * MiB
 """Bytes waiting for the consumer at which the sender is held."""
 
 LOW_WATER_BYTES: Final = 2 * MiB
 """Bytes waiting below which a held sender is let go on; also the most that one read waits for."""
+
+
+# Pieces shorter than this are gathered: a body in one-byte chunks would else take forty times its size.
+_SHORT_PIECE_BYTES: Final = 16 * KiB
 
 
 @implementer(IBodyReader)
@@ -47,12 +53,12 @@ class BodyBuffer:
         self._release = release
         self._high = high_water_bytes
         self._low = low_water_bytes
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | bytearray] = deque()
         self._waiting_bytes = 0
         self._ended = False
-        self._failure: Exception | None = None
+        self._failure: StreamingError | None = None
         self._wanted = 0
-        self._reader: Deferred[bytes] | None = None
+        self._reader: Deferred[None] | None = None
 
     @property
     def waiting_bytes(self) -> int:
@@ -81,15 +87,14 @@ class BodyBuffer:
         """
         if self._reader is not None:
             raise RuntimeError("one read at a time")
-        wanted = min(at_least, self._low)
-        if self._failure is not None:
-            raise self._failure
-        if self._ended or self._waiting_bytes >= wanted:
-            return self._take()
-        self._wanted = wanted
-        reader: Deferred[bytes] = Deferred(self._forget_reader)
-        self._reader = reader
-        return await reader
+        # While the sender is held, at least the low-water mark waits here; waiting for more would be for ever.
+        self._wanted = min(max(at_least, 1), self._low)
+        self._raise_failure()
+        if not self._ended and self._waiting_bytes < self._wanted:
+            self._reader = Deferred(self._forget_reader)
+            await self._reader
+            self._raise_failure()
+        return self._take()
 
     def write(self, data: bytes) -> None:
         """
@@ -98,11 +103,10 @@ class BodyBuffer:
         if self.ended:
             return
         self.received += len(data)
-        self._pieces.append(data)
-        self._waiting_bytes += len(data)
-        if self._reader is not None and self._waiting_bytes >= self._wanted:
+        self._keep(data)
+        if self._waiting_bytes >= self._wanted:
             self._answer()
-        elif not self.held and self._waiting_bytes >= self._high:
+        if not self.held and self._waiting_bytes >= self._high:
             self.held = True
             self._hold()
 
@@ -110,37 +114,54 @@ class BodyBuffer:
         """
         Say that the body is complete.
         """
-        self._ended = True
-        if self._reader is not None:
+        if not self.ended:
+            self._ended = True
             self._answer()
 
-    def fail(self, reason: Exception) -> None:
+    def fail(self, reason: StreamingError) -> None:
         """
         Say that the rest of the body will never come. What waits is dropped; a complete body stays one.
         """
-        if self.ended:
-            return
-        self._failure = reason
-        self._pieces.clear()
-        self._waiting_bytes = 0
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            reader.errback(reason)
+        if not self.ended:
+            # The first failure is what happened; later ones follow from it.
+            self._failure = reason
+            self._pieces.clear()
+            self._waiting_bytes = 0
+            self._answer()
 
-    def _forget_reader(self, _: Deferred[bytes]) -> None:
+    def _forget_reader(self, _: Deferred[None]) -> None:
         self._reader = None
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            # A new instance each time: a raised exception collects tracebacks.
+            raise copy(self._failure)
 
     def _answer(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.callback(self._take())
+            reader.callback(None)
+
+    def _keep(self, data: bytes) -> None:
+        if not data:
+            return
+        self._waiting_bytes += len(data)
+        if len(data) >= _SHORT_PIECE_BYTES:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(last := self._pieces[-1], bytearray) and len(last) < _SHORT_PIECE_BYTES:
+            last += data
+        else:
+            self._pieces.append(bytearray(data))
 
     def _take(self) -> bytes:
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._waiting_bytes = 0
-        if self.held:
+        taken: list[bytes | bytearray] = []
+        size = 0
+        while self._pieces and size < self._wanted:
+            taken.append(self._pieces.popleft())
+            size += len(taken[-1])
+        self._waiting_bytes -= size
+        if self.held and self._waiting_bytes < self._low:
             self.held = False
             if not self.ended:
                 self._release()
-        return data
+        return bytes(taken[0]) if len(taken) == 1 else b"".join(taken)

@@ -4,23 +4,18 @@ The body of one request, between the connection it comes by and the handler that
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.errors import BodyLost, BodyTooLong
 from glance_tx.streaming.interfaces import IBodyReader
-from glance_tx.streaming.units import KiB
 from glance_tx.web.deadlines import StallTimer
 from glance_tx.web.limits import EdgeLimits
 
 __all__ = ["BodySource", "IncomingBody"]
-
-# Pieces shorter than this are gathered: a body in one-byte chunks would else take forty times its size.
-_SHORT_PIECE_BYTES = 16 * KiB
 
 
 class BodySource(Protocol):
@@ -76,15 +71,18 @@ class IncomingBody:
         self.received = 0
         self.complete = length == 0
         self._source = source
-        self._limits = limits
         self._expects_continue = expects_continue and not self.complete
         self._limit: int | None = None
-        self._failure: BodyLost | BodyTooLong | None = None
-        self._pieces: deque[bytes | bytearray] = deque()
-        self._waiting = 0
-        self._wanted = 0
-        self._reader: Deferred[None] | None = None
+        self._buffer = BodyBuffer(
+            length,
+            hold=source.hold_body,
+            release=source.release_body,
+            high_water_bytes=limits.high_water_bytes,
+            low_water_bytes=limits.low_water_bytes,
+        )
         self._stall = StallTimer(clock, limits.stall_seconds, self._stalled)
+        if self.complete:
+            self._buffer.finish()
 
     # For the handler.
 
@@ -104,49 +102,16 @@ class IncomingBody:
         """
         Wait for a piece of the body, as `IBodyReader` has it.
         """
-        if self._reader is not None:
-            raise RuntimeError("one read at a time")
-        # While the socket is held back, at least the low-water mark waits here; waiting for more would be for ever.
-        wanted = min(max(at_least, 1), self._limits.low_water_bytes)
-        self._raise_failure()
-        if self._expects_continue:
+        if self._expects_continue and not self._buffer.ended:
             self._expects_continue = False
             self._source.send_continue()
-        if not self.complete and self._waiting < wanted:
-            await self._arrival(wanted)
-        return self._take(wanted)
-
-    def _raise_failure(self) -> None:
-        # A new instance each time: a raised exception collects tracebacks.
-        match self._failure:
-            case BodyLost(received, reason):
-                raise BodyLost(received, reason)
-            case BodyTooLong(limit):
-                raise BodyTooLong(limit)
-
-    async def _arrival(self, wanted: int) -> None:
-        self._wanted = wanted
-        self._reader = Deferred(self._forget_reader)
+        if self._buffer.ended:
+            return await self._buffer.read(at_least)
         self._stall.start()
-        await self._reader
-        self._raise_failure()
-
-    def _forget_reader(self, _: Deferred[None]) -> None:
-        self._reader = None
-        self._stall.stop()
-
-    def _take(self, wanted: int) -> bytes:
-        taken: list[bytes | bytearray] = []
-        size = 0
-        while self._pieces and size < wanted:
-            taken.append(self._pieces.popleft())
-            size += len(taken[-1])
-        self._waiting -= size
-        if self._waiting < self._limits.low_water_bytes:
-            self._source.release_body()
-        if len(taken) == 1:
-            return bytes(taken[0])
-        return b"".join(taken)
+        try:
+            return await self._buffer.read(at_least)
+        finally:
+            self._stall.stop()
 
     # For the connection.
 
@@ -160,39 +125,10 @@ class IncomingBody:
         self.complete = last
         self._expects_continue = False  # it did not wait to be asked
         self._stall.moved()
-        if self._failure is not None:
-            return
-        self._keep(data)
         self._check_limit()
-        if self.complete or self._waiting >= self._wanted:
-            self._answer()
-        if not self.complete and self._waiting >= self._limits.high_water_bytes:
-            self._source.hold_body()
-
-    def _keep(self, data: bytes) -> None:
-        if not data:
-            return
-        self._waiting += len(data)
-        if len(data) >= _SHORT_PIECE_BYTES:
-            self._pieces.append(data)
-        elif self._pieces and isinstance(last := self._pieces[-1], bytearray) and len(last) < _SHORT_PIECE_BYTES:
-            last += data
-        else:
-            self._pieces.append(bytearray(data))
-
-    def _check_limit(self) -> None:
-        if self._limit is not None and max(self.received, self.length or 0) > self._limit:
-            self._fail(BodyTooLong(self._limit))
-            if not self.complete:
-                self._source.hold_body()  # nobody wants the rest
-
-    def _fail(self, failure: BodyLost | BodyTooLong) -> None:
-        # The first failure is what happened; later ones follow from it.
-        if self._failure is None:
-            self._failure = failure
-            self._pieces.clear()
-            self._waiting = 0
-            self._answer()
+        self._buffer.write(data)
+        if last:
+            self._buffer.finish()
 
     def lose(self, reason: str) -> None:
         """
@@ -201,13 +137,13 @@ class IncomingBody:
         Harmless for one that is complete: its handler may finish with it.
         """
         if not self.complete:
-            self._fail(BodyLost(self.received, reason))
+            self._buffer.fail(BodyLost(self.received, reason))
 
-    def _answer(self) -> None:
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            self._stall.stop()
-            reader.callback(None)
+    def _check_limit(self) -> None:
+        if self._limit is not None and max(self.received, self.length or 0) > self._limit:
+            self._buffer.fail(BodyTooLong(self._limit))
+            if not self.complete:
+                self._source.hold_body()  # nobody wants the rest
 
     def _stalled(self) -> None:
         self.lose(f"its sender was silent for {self._stall.seconds} seconds")

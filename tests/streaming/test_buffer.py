@@ -103,3 +103,22 @@ class BodyBufferTests(SynchronousTestCase):
         reading.cancel()
         self.failureResultOf(reading, CancelledError)
         self.assertEqual(self.successResultOf(self.read(1)), b"abc")
+
+    def test_tiny_pieces(self) -> None:
+        """
+        Tiny pieces are gathered: a body in one-byte chunks takes hardly more memory than its bytes.
+        """
+        buffer = BodyBuffer(None, hold=lambda: None, release=lambda: None)
+        for _ in range(10_000):
+            buffer.write(b"x")
+        self.assertEqual(len(buffer._pieces), 1)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(buffer.read(10_000))), b"x" * 10_000)
+
+    def test_fails_with_a_new_instance(self) -> None:
+        """
+        Each read fails with an exception of its own, so that tracebacks do not pile up.
+        """
+        self.buffer.fail(BodyLost(3, "gone"))
+        first, second = (self.failureResultOf(self.read(1), BodyLost).value for _ in range(2))
+        self.assertIsNot(first, second)
+        self.assertEqual(str(first), str(second))

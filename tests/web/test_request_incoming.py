@@ -155,16 +155,6 @@ class IncomingBodyTests(SynchronousTestCase):
         body.deliver(b"a")
         self.assertEqual(len(self.successResultOf(read)), 2000)
 
-    def test_tiny_pieces(self) -> None:
-        """
-        A body that comes byte by byte takes about its own size in memory.
-        """
-        body = self.body()
-        for _ in range(3000):
-            body.deliver(b"x")
-        self.assertEqual(len(body._pieces), 1)
-        self.assertEqual(self.successResultOf(self.read(body, 1)), b"x" * 3000)
-
     def test_continue(self) -> None:
         """
         The client is asked for the body by the first read, and only once.
