@@ -35,6 +35,8 @@ class BodyBuffer:
     :param length: Bytes announced by the sender, where it said.
     :param hold: Makes the sender pause; called once too many bytes wait.
     :param release: Lets a held sender go on.
+    :param hand_over_bytes: Where as much waits, a read gets that even if it asked for less: for consumers to whom
+        each piece costs the same, whatever its length.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class BodyBuffer:
         release: Callable[[], None],
         high_water_bytes: int = HIGH_WATER_BYTES,
         low_water_bytes: int = LOW_WATER_BYTES,
+        hand_over_bytes: int = 0,
     ) -> None:
         self.length = length
         self.received = 0
@@ -53,6 +56,7 @@ class BodyBuffer:
         self._release = release
         self._high = high_water_bytes
         self._low = low_water_bytes
+        self._hand_over = hand_over_bytes
         self._pieces: deque[bytes | bytearray] = deque()
         self._waiting_bytes = 0
         self._ended = False
@@ -154,9 +158,10 @@ class BodyBuffer:
             self._pieces.append(bytearray(data))
 
     def _take(self) -> bytes:
+        most = max(self._wanted, self._hand_over)
         taken: list[bytes | bytearray] = []
         size = 0
-        while self._pieces and size < self._wanted:
+        while self._pieces and size < most:
             taken.append(self._pieces.popleft())
             size += len(taken[-1])
         self._waiting_bytes -= size

@@ -33,8 +33,8 @@ class IBodyReader(Interface):
 
         One read at a time. A cancelled read loses nothing: the bytes come with the next one.
 
-        :param at_least: Bytes to wait for; the piece may be longer by what one socket read brings. Values above
-            the reader's buffer are treated as the size of that buffer.
+        :param at_least: Bytes to wait for; the piece may be longer where more is there. Values above the reader's
+            buffer are treated as the size of that buffer.
         :return: One piece; shorter than asked only where the body ends; ``b""`` after its end, every time.
         :raises BodyLost: The sender went away or broke its own framing.
         :raises BodyTooLong: The body outgrew the limit it was given.

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.errors import BodyLost, BodyTooShort, TransferStalled
 from glance_tx.streaming.interfaces import IBodySource
+from glance_tx.streaming.units import MiB
 
 
 @implementer(IBodySource)
@@ -44,7 +45,7 @@ class ResponseReader(Protocol):
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._deadline: IDelayedCall | None = None
-        self._buffer = BodyBuffer(self.length, hold=self._hold, release=self._release)
+        self._buffer = BodyBuffer(self.length, hold=self._hold, release=self._release, hand_over_bytes=MiB)
         response.deliverBody(self)
 
     async def read(self, at_least: int) -> bytes:

@@ -122,3 +122,13 @@ class BodyBufferTests(SynchronousTestCase):
         first, second = (self.failureResultOf(self.read(1), BodyLost).value for _ in range(2))
         self.assertIsNot(first, second)
         self.assertEqual(str(first), str(second))
+
+    def test_hand_over(self) -> None:
+        """
+        A read gets as much as is there, up to a bound, where its consumer prefers that.
+        """
+        buffer = BodyBuffer(None, hold=lambda: None, release=lambda: None, hand_over_bytes=50_000)
+        for _ in range(4):
+            buffer.write(b"x" * 20_000)
+        sizes = [len(self.successResultOf(Deferred.fromCoroutine(buffer.read(1)))) for _ in range(2)]
+        self.assertEqual(sizes, [60_000, 20_000])
