@@ -1,0 +1,167 @@
+"""
+What is installed from a wheel, where no checkout is at hand.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from glance_tx import __version__
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = {"twisted/plugins/glance_tx_plugin.py", "twisted/plugins/glance_cache_plugin.py"}
+
+
+def run(command: Sequence[str | Path], folder: Path) -> str:
+    """
+    Run a program in a folder, with nothing in its environment that leads back to the checkout.
+
+    :return: What it wrote to standard output.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+@cache
+def folder() -> Path:
+    """
+    Make a folder outside of the checkout, for as long as the tests run.
+    """
+    path = Path(tempfile.mkdtemp(prefix="glance-tx-wheel-"))
+    atexit.register(shutil.rmtree, path)
+    return path
+
+
+@cache
+def wheel() -> Path:
+    """
+    Build the wheel, once for all tests.
+    """
+    run([sys.executable, "-m", "build", "--wheel", "--outdir", folder(), ROOT], folder())
+    (built,) = folder().glob("*.whl")
+    return built
+
+
+@cache
+def programs() -> Path:
+    """
+    Install the wheel into an empty environment, with the dependencies it names, once for all tests.
+
+    :return: The folder of the environment's programs.
+    """
+    environment = folder() / "environment"
+    venv.create(environment, with_pip=True)
+    found = environment / "bin"
+    run([found / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install", wheel()], folder())
+    return found
+
+
+class WheelContentTests(SynchronousTestCase):
+    """
+    What lies in the wheel.
+    """
+
+    def setUp(self) -> None:
+        with zipfile.ZipFile(wheel()) as archive:
+            self.names = set(archive.namelist())
+            metadata = next(name for name in self.names if name.endswith(".dist-info/METADATA"))
+            self.metadata = archive.read(metadata).decode()
+
+    def test_modules(self) -> None:
+        """
+        The wheel carries every module of both packages, and the migrations among them.
+        """
+        there = {
+            path.relative_to(base).as_posix()
+            for base, package in ((ROOT, "glance_tx"), (ROOT / "proxy", "glance_cache"))
+            for path in (base / package).rglob("*.py")
+        }
+        carried = {name for name in self.names if name.startswith(("glance_tx/", "glance_cache/"))}
+        self.assertEqual(there - carried, set())
+        self.assertIn("glance_tx/db/migrations/env.py", carried)
+        self.assertTrue(any(name.startswith("glance_tx/db/migrations/versions/v") for name in carried))
+
+    def test_plugins(self) -> None:
+        """
+        Of ``twisted``, the wheel carries the two plugins and nothing that could hide Twisted itself.
+        """
+        self.assertEqual({name for name in self.names if name.startswith("twisted/")}, PLUGINS)
+
+    def test_types(self) -> None:
+        """
+        Both packages say that they are typed.
+        """
+        self.assertLessEqual({"glance_tx/py.typed", "glance_cache/py.typed"}, self.names)
+
+    def test_license(self) -> None:
+        """
+        The license comes along, as a file and by its name.
+        """
+        self.assertTrue(any(name.endswith(".dist-info/licenses/LICENSE") for name in self.names))
+        self.assertIn("License-Expression: Apache-2.0\n", self.metadata)
+
+    def test_nothing_else(self) -> None:
+        """
+        Tests, benchmarks and documentation stay in the checkout.
+        """
+        folders = {name.partition("/")[0] for name in self.names}
+        packages = {folder for folder in folders if not folder.endswith(".dist-info")}
+        self.assertEqual(packages, {"glance_tx", "glance_cache", "twisted"})
+
+    def test_version(self) -> None:
+        """
+        The wheel has the version that the package says it has.
+        """
+        self.assertIn(f"\nVersion: {__version__}\n", self.metadata)
+
+
+class InstalledWheelTests(SynchronousTestCase):
+    """
+    The wheel, installed.
+    """
+
+    def test_twistd(self) -> None:
+        """
+        ``twistd`` knows both daemons by their names.
+        """
+        listed = [line.split(maxsplit=1) for line in run([programs() / "twistd", "--help"], folder()).splitlines()]
+        commands = {words[0] for words in listed if words}
+        self.assertLessEqual({"glance-api", "glance-cache"}, commands)
+
+    def test_daemons(self) -> None:
+        """
+        Each daemon can be asked for its options, so its module and all that it needs are there.
+        """
+        for name in ("glance-api", "glance-cache"):
+            self.assertIn("--config-file", run([programs() / "twistd", name, "--help"], folder()))
+
+    def test_migrations(self) -> None:
+        """
+        An empty database is migrated by what was installed.
+        """
+        url = f"sqlite:///{folder() / 'images.sqlite'}"
+        script = f"from glance_tx.db.migrate import upgrade; upgrade({url!r}); print('migrated')"
+        self.assertEqual(run([programs() / "python", "-c", script], folder()), "migrated\n")
+
+    def test_dependencies(self) -> None:
+        """
+        Everything installed fits together.
+        """
+        run([programs() / "python", "-m", "pip", "check"], folder())
