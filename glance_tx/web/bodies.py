@@ -120,8 +120,6 @@ async def _send_file(
         finally:
             request.sentLength += producer.sent  # for the access log
             transport.registerProducer(channel, True)  # noqa: FBT003  (a push producer; Twisted's signature)
-        # The channel may have been told to pause before, by a buffer that has emptied meanwhile.
-        channel.resumeProducing()
     finally:
         body.close()
 
@@ -158,8 +156,7 @@ class _Push:
             await self._client.awaits(done)
         except BaseException:
             self._release()
-            # A TLS transport cannot be aborted any more once it is lost.
-            if self._request.startedWriting and _channel(self._request) is not None:
+            if self._request.startedWriting:
                 self._transport.abortConnection()
             raise
 

@@ -24,7 +24,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from glance_tx.streaming.errors import BodyTooLong, BodyTooShort, ReceiverLost, ShortFile, TransferStalled
@@ -612,31 +612,6 @@ class TcpTests(AnyConnection, ServedBodies):
         client.abort()
         self.assertIsInstance(await errors.get(), ReceiverLost)
         self.assertEqual(times_open(self.path), 0)
-
-
-class StockSiteTests(ServedBodies):
-    """
-    Bodies from a site of Twisted's own, which dispatches a request while the answer before it is still unsent.
-    """
-
-    def listen(self, factory: Factory) -> Any:
-        return super().listen(Site(self.served, reactor=reactor))
-
-    async def test_behind_unsent(self) -> None:
-        """
-        A file sent behind an answer that filled the buffers leaves the connection fit for more.
-        """
-        self.serve(b"/file", self.open_file)
-        self.serve(b"/memory", lambda: MemoryBody(BODY[: 12 * MiB]))
-        client = await self.connect()
-        for _ in range(2):
-            client.get(b"/memory")
-            client.get(b"/file")
-            client.send(b"GET /memory HTTP/1.1", b"X-Padding: " + b"x" * 12_000)
-            client.send(b"GET /file HTTP/1.1", b"X-Padding: " + b"x" * 12_000)
-            for _ in range(2):
-                self.assertTrue((await client.answer()).body == BODY[: 12 * MiB])
-                self.assertTrue((await client.answer()).body == BODY)
 
 
 class UnixTests(AnyConnection, ServedBodies):
