@@ -38,10 +38,10 @@ class SqlImagesContract(ImageRepositoryContract):
 
     async def test_a_tombstone_keeps_nothing_but_the_row(self) -> None:
         """
-        Of a deleted image one row stays, with the time of its end; properties, tags and locations go.
+        Of a deleted image one row stays, with the time of its end and the last fence; properties, tags and locations go.
         """
         image = await self.add(properties={"a": "b"}, tags=frozenset({"t"}), locations=(Location("s", "file:///1"),))
-        await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
+        leases = await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
 
         def look(connection: sa.Connection) -> list[Any]:
             counts = [
@@ -49,9 +49,9 @@ class SqlImagesContract(ImageRepositoryContract):
                 for table in (image_properties, image_tags, image_locations)
             ]
             row = connection.execute(sa.select(images)).one()
-            return [*counts, row.id, row.status, row.deleted, row.deleted_at]
+            return [*counts, row.id, row.status, row.deleted, row.deleted_at, row.fence]
 
-        expected = [0, 0, 0, image.id, "deleted", True, self.now()]
+        expected = [0, 0, 0, image.id, "deleted", True, self.now(), leases[-1].fence]
         self.assertEqual(await self.database.transact(look, readonly=True), expected)
 
     async def test_rows_that_are_right_are_left_alone(self) -> None:
