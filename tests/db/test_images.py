@@ -38,7 +38,7 @@ class SqlImagesContract(ImageRepositoryContract):
 
     async def test_a_tombstone_keeps_nothing_but_the_row(self) -> None:
         """
-        Of a deleted image one row stays, with the time of its end and the last fence; properties, tags and locations go.
+        Of a deleted image one row stays, with its end and last fence; properties, tags and locations go.
         """
         image = await self.add(properties={"a": "b"}, tags=frozenset({"t"}), locations=(Location("s", "file:///1"),))
         leases = await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
