@@ -194,7 +194,7 @@ class Values:
 
     def image_id(self, value: object) -> str:
         """
-        Check an id that a client chose.
+        Check an id that a client chose, and put it into lower case.
 
         :return: The id in lower case: whatever its letters, a UUID is one and the same.
         :raises InvalidImage: It is not a UUID.

@@ -25,11 +25,12 @@ from tests.contracts.store import KEY, StoreContract, fetch, store
 from tests.doubles.pools import SteppedPool, ThreadClock
 
 
-def open_descriptors() -> int:
+def open_descriptors(folder: Path) -> int:
     """
-    Count this process's open files.
+    Count this process's open files below a folder, removed ones included.
     """
-    return len(list(Path("/proc/self/fd").iterdir()))
+    links = (str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return sum(link.startswith(f"{folder}/") for link in links)
 
 
 class _FilesystemCase(TestCase):
@@ -147,7 +148,7 @@ class FilesTests(_FilesystemCase):
         """
         files = self.files()
         location = await store(files, b"data")
-        before = open_descriptors()
+        before = open_descriptors(self.root)
         for fence in range(2, 6):
             await fetch(files, await store(files, b"data", fence=fence))
             writer = await files.open_writer(files.plan_location(KEY, fence + 10), 100)
@@ -155,7 +156,7 @@ class FilesTests(_FilesystemCase):
             await self.refused(files.open_writer(location, 100), LocationTaken)
             await self.refused(files.open_writer(files.plan_location(KEY, 99), 10**30), StoreFull)
             (await files.open_reader(location)).close()
-        self.assertEqual(open_descriptors(), before)
+        self.assertEqual(open_descriptors(self.root), before)
 
     async def test_announced_beyond_everything(self) -> None:
         """
@@ -291,7 +292,7 @@ class CancellationTests(SynchronousTestCase):
         self.files = FilesystemStore(FilesystemSettings("files", str(self.root)), Lanes(ThreadClock(), self.pool))
         self.files.check()
         self.location = self.files.plan_location(KEY, 1)
-        self.before = open_descriptors()
+        self.before = open_descriptors(self.root)
 
     def finish(self, coroutine):
         work = Deferred.fromCoroutine(coroutine)
@@ -327,7 +328,7 @@ class CancellationTests(SynchronousTestCase):
 
     def assert_nothing_left(self) -> None:
         self.assertEqual(list(self.root.iterdir()), [])
-        self.assertEqual(open_descriptors(), self.before)
+        self.assertEqual(open_descriptors(self.root), self.before)
 
     def test_open_writer(self) -> None:
         """
@@ -366,4 +367,4 @@ class CancellationTests(SynchronousTestCase):
         (self.root / f"{KEY}.1").write_bytes(b"data")
         for cancel in (self.cancel_before, self.cancel_during):
             cancel(self.files.open_reader(self.location))
-            self.assertEqual(open_descriptors(), self.before)
+            self.assertEqual(open_descriptors(self.root), self.before)
