@@ -29,8 +29,8 @@ _OPERATORS: Final = ("in:", "neq:", "gt:", "gte:", "lt:", "lte:")
 _EQUALITY: Final = "eq:"
 _WITH_OPERATORS: Final = frozenset({"container_format", "disk_format", "id", "name", "status"})
 _GREATEST: Final = 2**63 - 1
-# Each is a subquery of its own, whose number costs planners dearly: PostgreSQL thinks for 0.1 s about 32 of them, for 4 s
-# about 128, and gives up on 256; SQLite refuses a thousand. Anybody with a token may ask.
+# Each is a subquery of its own, whose number costs planners dearly: PostgreSQL thinks for 0.1 s about 32 of them, for
+# 4 s about 128, and gives up on 256; SQLite refuses a thousand. Anybody with a token may ask.
 _MOST_PROPERTIES_AND_TAGS: Final = 32
 
 
