@@ -43,6 +43,7 @@ from tests.web.serving import Answer, ServingTestCase, reactor
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
+OCTETS = "application/octet-stream"
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 OLDER_PATCH_TYPE = "application/openstack-images-v2.0-json-patch"
 
@@ -86,6 +87,7 @@ class ServiceTestCase(ServingTestCase):
     rules = ImageRules()
     image_size_cap = 1 << 40
     public_endpoint: str | None = None
+    _asked = -1
 
     def make_faults(self) -> FaultTable:
         return api_faults()
@@ -137,7 +139,7 @@ class ServiceTestCase(ServingTestCase):
         """
         The time, which goes on by a second whenever somebody asks.
         """
-        self._asked = getattr(self, "_asked", -1) + 1
+        self._asked += 1
         return EPOCH + timedelta(seconds=self._asked)
 
     async def call(
@@ -202,9 +204,6 @@ class ServiceTestCase(ServingTestCase):
         assert reply.status == 200, reply
         image: dict[str, Any] = reply.json
         return image
-
-
-OCTETS = "application/octet-stream"
 
 
 class SqlServiceTestCase(OnSqlite, ServiceTestCase):
