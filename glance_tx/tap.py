@@ -4,7 +4,7 @@ The image service, put together: ``twistd glance-api``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -39,8 +39,8 @@ from glance_tx.identity.strategies import make_identity
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
-from glance_tx.settings import Loaded, Settings
-from glance_tx.settings.daemon import LogSettings, NodeSettings, ThreadSettings
+from glance_tx.settings import Loaded, Problem, Settings
+from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.stores.filesystem import FilesystemSettings
 from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.options import FileStoreSettings
@@ -107,7 +107,13 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     upgrade(settings[DatabaseSettings].url)
     presence.start()
-    return _Foundation(Access(policy.policy), identity, presence, store, (*loaded.warnings, *policy.warnings))
+    warnings = (*loaded.warnings, *policy.warnings, *_no_effect_yet(settings))
+    return _Foundation(Access(policy.policy), identity, presence, store, warnings)
+
+
+def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
+    if settings[RedisSettings].url is not None:
+        yield Problem("no effect: glance-api does not publish events yet", None, RedisSettings.GROUP, "url")
 
 
 def _compose(reactor: Any, settings: Settings, foundation: _Foundation, threads: Threads, lanes: Lanes) -> Daemon:

@@ -4,8 +4,11 @@ Which identity goes with which ``[auth] strategy``.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from twisted.logger import Logger
 
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.none import NoneIdentity
@@ -15,6 +18,10 @@ from glance_tx.settings import Problem, SettingsError
 
 __all__ = ["STRATEGIES", "make_identity"]
 
+_log = Logger()
+
+_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
+
 
 def _refused(reason: str) -> SettingsError:
     return SettingsError((Problem(reason, section=AuthSettings.GROUP, option="strategy"),))
@@ -23,6 +30,8 @@ def _refused(reason: str) -> SettingsError:
 def _make_tokens(settings: AuthSettings) -> IIdentity:
     if settings.tokens_file is None:
         raise _refused("tokens needs [auth] tokens_file")
+    if settings.tokens_file.exists() and settings.tokens_file.stat().st_mode & _OTHERS_READ:
+        _log.warn("{path} holds tokens and can be read by others than its owner", path=str(settings.tokens_file))
     return TokensIdentity(read_tokens(settings.tokens_file))
 
 

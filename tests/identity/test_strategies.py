@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.identity.none import NoneIdentity
@@ -39,6 +40,21 @@ class StrategyTests(SynchronousTestCase):
         path = Path(self.mktemp())
         path.write_text("- {token: x, user_id: a, project_id: p, roles: []}")
         self.assertIsInstance(make_identity(AuthSettings(strategy="tokens", tokens_file=path)), TokensIdentity)
+
+    def test_readable_tokens(self) -> None:
+        """
+        A tokens file that others can read is warned of; one that only its owner can read is not.
+        """
+        path = Path(self.mktemp())
+        path.write_text("- {token: x, user_id: a, project_id: p, roles: []}")
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for mode, warnings in ((0o600, 0), (0o640, 1), (0o604, 2)):
+            path.chmod(mode)
+            make_identity(AuthSettings(strategy="tokens", tokens_file=path))
+            warned = [event for event in events if "can be read by others" in (formatEvent(event) or "")]
+            self.assertEqual(len(warned), warnings)
 
     def test_unusable(self) -> None:
         """
