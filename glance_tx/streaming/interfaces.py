@@ -101,3 +101,10 @@ class ILane(Interface):
         :return: A Deferred with the job's result or exception, fired in the reactor. Cancelling it does not stop
             a job that has begun; one that has not begun is dropped.
         """
+
+    def read(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """
+        Do the same as `run` with a job that reads image data from a disk, which may be slow, or hang.
+
+        However many such jobs there are, they leave threads for all others.
+        """

@@ -76,7 +76,7 @@ class ReadAhead:
                 done.callback(result)  # a Failure goes to the errbacks
 
         # The job itself is never cancelled: it closes the duplicate.
-        lane.run(self._read).addErrback(self._close_unread).addBoth(deliver)
+        lane.read(self._read).addErrback(self._close_unread).addBoth(deliver)
         return done
 
     def _abandon(self, _: Deferred[None]) -> None:

@@ -133,7 +133,7 @@ class Keeper:
             files = EntryFiles(self._folder, entry.name)
 
             def look(chunk: int, known: Stamp | None) -> Deferred[Verdict]:
-                return entry.lane.run(files.look_at, chunk, chunk_length(entry.size_bytes, chunk), known)
+                return entry.lane.read(files.look_at, chunk, chunk_length(entry.size_bytes, chunk), known)
 
             def corrupt(error: EntryCorrupt) -> None:
                 self._give_up(entry, error)

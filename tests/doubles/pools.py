@@ -28,6 +28,8 @@ class SteppedPool:
     A pool whose jobs run one at a time, when the test says `step`.
     """
 
+    max = 8
+
     def __init__(self) -> None:
         self.joined = False
         self.jobs_done = 0

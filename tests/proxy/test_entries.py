@@ -35,6 +35,7 @@ from tests.proxy.folders import (
     IMAGE,
     OTHER,
     EntriesTestCase,
+    SlowReader,
     UnsyncedFiles,
     World,
     absolute,
@@ -172,6 +173,30 @@ class RestartTests(EntriesTestCase):
         self.assertEqual(await world.read(facts), DATA)
         self.assert_tidy(world)
         await world.stop()
+
+    async def test_many_readers_leave_threads(self) -> None:
+        """However many entries are being verified for their readers, other work finds a thread."""
+        ids = [f"{number:08x}-d94f-49cd-a114-e12490b328d9" for number in range(12)]
+        world = World(self.path)
+        await world.start()
+        for image_id in ids:
+            await world.fill(b"data", image_id)
+        await world.stop()
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        readers = []
+        for image_id in ids:
+            body = self.finish(world, world.store.open(facts_of(b"data", image_id)))
+            assert body is not None
+            readers.append(SlowReader(body))
+        for reader in readers:
+            reader.take()
+        self.assertLess(world.pool.waiting, world.pool.max)
+        world.pool.run_all()
+        for reader in readers:
+            reader.take()
+            self.successResultOf(reader.ended)
+        self.finish(world, world.stop())
 
     async def test_what_is_removed_before_the_scan_stays_removed(self) -> None:
         """An image that is deleted early is gone, and is not taken for there by the scan."""

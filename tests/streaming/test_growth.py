@@ -153,6 +153,21 @@ class ResidentTests(SynchronousTestCase):
         self.assertEqual(growth.limit, 1 * MiB + 512 * KiB)
         self.assertTrue(in_memory(self.descriptor, 512 * KiB, growth.limit))
 
+    def test_many_cold(self) -> None:
+        """
+        Senders that wait for the disk, however many, leave threads for other work.
+        """
+        self.chill()
+        lanes = Lanes(ThreadClock(), self.pool)
+        waits = [
+            Resident(WholeFile(self.SIZE), self.descriptor, lanes.lane("cold")).wait_beyond(0)
+            for _ in range(2 * self.pool.max)
+        ]
+        self.assertLess(self.pool.waiting, self.pool.max)
+        self.pool.run_all()
+        for waiting in waits:
+            self.successResultOf(waiting)
+
     def test_inner_first(self) -> None:
         """
         Nothing is read of a part that may not be sent yet.

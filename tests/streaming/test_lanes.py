@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from glance_tx.streaming.errors import LaneStopped
 from glance_tx.streaming.interfaces import ILane
-from glance_tx.streaming.lanes import Lane, Lanes
+from glance_tx.streaming.lanes import BodyThreads, Lane, Lanes
 from tests.doubles.pools import InlinePool, SteppedPool, ThreadClock
 
 
@@ -184,6 +185,147 @@ class LaneTests(SynchronousTestCase):
         """
         lane = Lane(ThreadClock(), InlinePool(), "inline")
         self.assertEqual(self.successResultOf(lane.run(self.note, "a")), "a")
+
+
+class ColdReadTests(SynchronousTestCase):
+    """
+    Jobs that wait for a disk, on a pool of eight threads.
+    """
+
+    def setUp(self) -> None:
+        self.pool = SteppedPool()
+        self.lanes = Lanes(ThreadClock(), self.pool)  # type: ignore[arg-type]
+        self.done: list[object] = []
+
+    def test_others_have_threads(self) -> None:
+        """
+        However many cold reads there are, half of the threads are left to other jobs.
+        """
+        for number in range(20):
+            self.lanes.lane("cold").read(self.done.append, number)
+        self.assertEqual(self.pool.waiting, 4)
+        self.lanes.run(self.done.append, "hash")
+        self.assertEqual(self.pool.waiting, 5)
+
+    def test_turns(self) -> None:
+        """
+        Cold reads are done in the order in which they were asked for, each as soon as one before it has ended.
+        """
+        reads = [self.lanes.lane("cold").read(self.done.append, number) for number in range(6)]
+        self.pool.step()
+        self.assertEqual((self.done, self.pool.waiting), ([0], 4))
+        self.pool.run_all()
+        self.assertEqual(self.done, list(range(6)))
+        for read in reads:
+            self.successResultOf(read)
+
+    def test_failure(self) -> None:
+        """
+        A cold read that fails makes room for the next one, too.
+        """
+
+        def breaks() -> None:
+            raise OSError(5, "broken disk")
+
+        for _ in range(4):
+            self.failureResultOf(self.after_all(self.lanes.lane("cold").read(breaks)), OSError)
+        self.successResultOf(self.after_all(self.lanes.lane("cold").read(self.done.append, "next")))
+
+    def after_all(self, work: Deferred[None]) -> Deferred[None]:
+        self.pool.run_all()
+        return work
+
+    def test_order_in_lane(self) -> None:
+        """
+        In its lane a cold read keeps its place among the other jobs.
+        """
+        lane = self.lanes.lane("entry")
+        for run, name in ((lane.run, "open"), (lane.read, "read"), (lane.run, "close")):
+            run(self.done.append, name)
+        self.assertEqual(self.pool.waiting, 1)
+        self.pool.run_all()
+        self.assertEqual(self.done, ["open", "read", "close"])
+
+    def test_pool_stopped(self) -> None:
+        """
+        Cold reads that did not have their turn when the pool was stopped fail.
+        """
+        reads = [self.lanes.lane("cold").read(self.done.append, number) for number in range(6)]
+        self.pool.stop()
+        for read in reads[:4]:
+            self.successResultOf(read)
+        for read in reads[4:]:
+            self.failureResultOf(read, LaneStopped)
+
+    def test_single_thread(self) -> None:
+        """
+        On a pool of one thread they are done all the same.
+        """
+        self.pool.max = 1
+        lanes = Lanes(ThreadClock(), self.pool)  # type: ignore[arg-type]
+        self.successResultOf(self.after_all(lanes.lane("cold").read(self.done.append, "alone")))
+
+
+class EndTests(SynchronousTestCase):
+    """
+    The end of `Lanes`.
+    """
+
+    def setUp(self) -> None:
+        self.pool = SteppedPool()
+        self.clock = ThreadClock()
+        self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
+
+    def test_stop(self) -> None:
+        """
+        The threads are ended once all jobs are done.
+        """
+        self.lanes.run(lambda: None)
+        stopped = Deferred.fromCoroutine(self.lanes.stop())
+        self.assertNoResult(stopped)
+        self.assertFalse(self.pool.joined)
+        self.pool.run_all()
+        self.successResultOf(stopped)
+        self.assertTrue(self.pool.joined)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hung_job(self) -> None:
+        """
+        A job that does not end is waited for no longer than told, and its thread, for which one would have to wait,
+        is left as it is; the log says what was under way.
+        """
+        warnings: list[LogEvent] = []
+        globalLogPublisher.addObserver(warnings.append)
+        self.addCleanup(globalLogPublisher.removeObserver, warnings.append)
+        self.lanes.lane("store file").run(lambda: None)
+        stopped = Deferred.fromCoroutine(self.lanes.stop(7))
+        self.clock.advance(6.9)
+        self.assertNoResult(stopped)
+        self.clock.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertFalse(self.pool.joined)
+        (warning,) = [formatEvent(event) for event in warnings]
+        self.assertIn("1 lanes were still at work after 7 s: <Lane store file running=True queued=0>", warning)
+
+    def test_cancelled(self) -> None:
+        """
+        Whoever is cancelled while he waits leaves no timer behind.
+        """
+        self.lanes.run(lambda: None)
+        draining = Deferred.fromCoroutine(self.lanes.drain())
+        draining.cancel()
+        self.failureResultOf(draining, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.pool.run_all()
+
+    def test_threads_in_background(self) -> None:
+        """
+        The threads of `BodyThreads` do not keep a process from ending.
+        """
+        pool = BodyThreads(1, 1)
+        pool.start()
+        self.addCleanup(pool.stop)
+        self.assertEqual([thread.daemon for thread in pool.threads], [True])
 
 
 class LanesTests(TestCase):
