@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import frozen
 from twisted.application.service import IService
-from twisted.python.threadpool import ThreadPool
 
 from glance_tx.api.faults import api_faults
 from glance_tx.api.root import VersionRoutes, without_version
@@ -45,10 +44,10 @@ from glance_tx.stores.filesystem import FilesystemSettings
 from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.stores.registry import build_store
-from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.web.callers import Callers
-from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, Threads, load_or_exit, refuse_to_start
+from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.options import ListenSettings
@@ -89,13 +88,12 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
 
     loaded = load_or_exit(GLANCE_API, options)
-    pool = ThreadPool(0, loaded.settings[ThreadSettings].body_threads, "bodies")
-    lanes = Lanes(reactor, pool)  # type: ignore[arg-type]
+    lanes = Lanes(reactor, BodyThreads(0, loaded.settings[ThreadSettings].body_threads, "bodies"))  # type: ignore[arg-type]
     try:
         foundation = _lay_foundation(loaded, lanes)
     except FactualError as error:
         refuse_to_start(GLANCE_API.name, str(error))
-    return _compose(reactor, loaded.settings, foundation, Threads(pool), lanes)
+    return _compose(reactor, loaded.settings, foundation, lanes)
 
 
 def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
@@ -116,7 +114,7 @@ def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
         yield Problem("no effect: glance-api does not publish events yet", None, RedisSettings.GROUP, "url")
 
 
-def _compose(reactor: Any, settings: Settings, foundation: _Foundation, threads: Threads, lanes: Lanes) -> Daemon:
+def _compose(reactor: Any, settings: Settings, foundation: _Foundation, lanes: Lanes) -> Daemon:
     limits = settings[LimitSettings]
     database_settings = settings[DatabaseSettings]
     lease_seconds = float(settings[UploadSettings].lease_seconds)
@@ -126,7 +124,13 @@ def _compose(reactor: Any, settings: Settings, foundation: _Foundation, threads:
     repository = SqlImages(database, _now)
     reclaimer = Reclaimer(repository, stores)
     recovery = Recovery(
-        repository, foundation.presence, reclaimer, reactor, _now, RecoverySettings(lease_seconds=lease_seconds)
+        repository,
+        foundation.presence,
+        lanes.lane("presence"),
+        reclaimer,
+        reactor,
+        _now,
+        RecoverySettings(lease_seconds=lease_seconds),
     )
     rules = ImageRules(
         settings[FormatSettings].container_formats,
@@ -168,7 +172,7 @@ def _compose(reactor: Any, settings: Settings, foundation: _Foundation, threads:
 
     parts: list[IPart] = [
         Part(stop=leave),
-        threads,
+        lanes,
         Part(database.start, database.stop),
         Part(start_recovery, recovery.stop),
         Part(stop=transfers.stop),

@@ -221,7 +221,7 @@ class IPresence(Interface):
 
     def is_dead(owner: LeaseOwner) -> bool:
         """
-        Tell whether that process is known to have ended.
+        Tell whether that process is known to have ended. May look at a disk, so it is called in a lane.
 
         :return: ``False`` where it lives, and where nothing is known of it (another node's, say).
         """

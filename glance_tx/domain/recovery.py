@@ -4,7 +4,7 @@ Clearing up after uploads whose owner is gone. See Note [Upload lease] in `glanc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 
 from attrs import frozen
@@ -14,8 +14,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from glance_tx.domain.errors import CatalogUnavailable
-from glance_tx.domain.interfaces import IImageRepository, IPresence, Lease
+from glance_tx.domain.interfaces import IImageRepository, IPresence, Lease, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.streaming.interfaces import ILane
 
 __all__ = ["Recovery", "RecoverySettings"]
 
@@ -46,6 +47,7 @@ class Recovery:
     whose owner lives and says so is left alone.
 
     :param presence: Which processes of this node live.
+    :param lane: Where that is asked.
     :param clock: Times the passes.
     :param now: Tells the time, in UTC.
     """
@@ -54,6 +56,7 @@ class Recovery:
         self,
         repository: IImageRepository,
         presence: IPresence,
+        lane: ILane,
         reclaimer: Reclaimer,
         clock: IReactorTime,
         now: Callable[[], datetime],
@@ -61,6 +64,7 @@ class Recovery:
     ) -> None:
         self._repository = repository
         self._presence = presence
+        self._lane = lane
         self._reclaimer = reclaimer
         self._now = now
         self._settings = settings
@@ -112,11 +116,9 @@ class Recovery:
     async def _end_abandoned(self) -> None:
         now = self._now()
         silent_since = now - timedelta(seconds=self._settings.lease_seconds)
-        abandoned = [
-            lease
-            for lease in await self._repository.leases(ended=False)
-            if lease.heartbeat_at < silent_since or self._presence.is_dead(lease.owner)
-        ]
+        leases = await self._repository.leases(ended=False)
+        dead = await self._lane.run(self._dead_among, {lease.owner for lease in leases})
+        abandoned = [lease for lease in leases if lease.heartbeat_at < silent_since or lease.owner in dead]
         for lease in abandoned[: self._settings.most_per_pass]:
             try:
                 await self._repository.end_lease(lease, now)
@@ -132,6 +134,9 @@ class Recovery:
                     image_id=lease.image_id,
                     fence=lease.fence,
                 )
+
+    def _dead_among(self, owners: Set[LeaseOwner]) -> Set[LeaseOwner]:
+        return {owner for owner in owners if self._presence.is_dead(owner)}
 
     async def _clear_ended(self) -> None:
         ended = [lease for lease in await self._repository.leases(ended=True) if self._reclaimer.reaches(lease)]

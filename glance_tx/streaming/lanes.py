@@ -280,6 +280,12 @@ class Lanes:
         """
         return self.lane(getattr(job, "__name__", "job")).run(job, *args, **kwargs)
 
+    async def start(self) -> None:
+        """
+        Start the threads.
+        """
+        self._pool.start()
+
     async def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
         """
         Wait until every lane is idle; to be awaited before the pool is stopped.

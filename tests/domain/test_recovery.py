@@ -6,12 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from glance_tx.domain.errors import CatalogUnavailable
 from glance_tx.domain.images import Image
+from glance_tx.domain.interfaces import LeaseOwner
 from glance_tx.stores.errors import StoreUnavailable
+from glance_tx.streaming.lanes import Lanes
 from tests.domain.case import RecoveryCase
 from tests.domain.world import HERE, THERE, HeldReader, Trouble, World
-from tests.doubles.pools import ThreadClock
+from tests.doubles.pools import SteppedPool, ThreadClock
 
 AWAY = CatalogUnavailable("away")
 
@@ -43,6 +47,21 @@ class PassTests(RecoveryCase):
         await self.world.recovery().sweep()
         self.assertEqual(await self.statuses(living + dead), ["saving", "queued"])
         self.assertEqual(len(self.stored()), 1)
+
+    async def test_presence_off_the_reactor(self) -> None:
+        """
+        Who lives is found out in a thread, once for each process however many leases it has.
+        """
+        await self.leave(3)
+        asked: list[LeaseOwner] = []
+        self.world.presence.is_dead = lambda owner: bool(asked.append(owner))  # type: ignore[method-assign]
+        pool = SteppedPool()
+        self.world.lanes = Lanes(ThreadClock(), pool)  # type: ignore[arg-type]
+        sweeping = Deferred.fromCoroutine(self.world.recovery().sweep())
+        self.assertEqual((asked, pool.waiting), ([], 1))
+        pool.step()
+        self.successResultOf(sweeping)
+        self.assertEqual(asked, [HERE])
 
     async def test_bounded(self) -> None:
         """

@@ -190,6 +190,7 @@ class World:
         self.store: Any = store or MemoryStore(MemorySettings("main"))
         self.repository = MemoryImages(self.now)
         self.presence = KnownDead()
+        self.lanes = inline_lanes()
         self.access = Access(PolicyEnforcer())
         self.catalog = self.make_catalog()
 
@@ -231,7 +232,7 @@ class World:
             repository=repository,
             reclaimer=reclaimer,
             store=store,
-            lanes=inline_lanes(),
+            lanes=self.lanes,
             owner=owner,
             clock=clock or self.clock,
             now=self.now,
@@ -247,7 +248,8 @@ class World:
         """Make a process's recovery."""
         repository, _, reclaimer = self.parts(trouble)
         settings = RecoverySettings(LEASE_SECONDS, 15.0, most_per_pass)
-        return Recovery(repository, self.presence, reclaimer, self.clock, self.now, settings)
+        lane = self.lanes.lane("presence")
+        return Recovery(repository, self.presence, lane, reclaimer, self.clock, self.now, settings)
 
     async def create(self, caller: Caller = OWNER, **values: object) -> Image:
         """Create an image that is ready for data."""

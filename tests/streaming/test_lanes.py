@@ -276,6 +276,15 @@ class EndTests(SynchronousTestCase):
         self.clock = ThreadClock()
         self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
 
+    def test_start(self) -> None:
+        """
+        The threads are started with the lanes.
+        """
+        pool = BodyThreads(0, 1)
+        self.successResultOf(Deferred.fromCoroutine(Lanes(self.clock, pool).start()))
+        self.addCleanup(pool.stop)
+        self.assertTrue(pool.started)
+
     def test_stop(self) -> None:
         """
         The threads are ended once all jobs are done.
