@@ -1,6 +1,16 @@
 """
-Connections to upstreams.
+Connections to upstreams, and requests that go out as they came in.
+
+Note [Exact targets]
+
+Twisted's agent takes a URL apart and puts it together again, which loses an empty query, and slashes or adds some
+where a path begins with two. A request passed on must reach the upstream as its client wrote it, so the agent here
+takes its target from the URL as it stands. For that it calls two methods of ``Agent`` behind Twisted's fence, which
+``test_agent`` holds: ``_getEndpoint`` and ``_requestWithEndpoint``.
 """
+
+# Twisted left the methods of its agents untyped.
+# mypy: allow-untyped-calls
 
 from __future__ import annotations
 
@@ -9,22 +19,28 @@ from typing import Final, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorCore, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from glance_cache.connection import ConnectionFactory, UpstreamConnection
 from glance_tx.streaming.units import KiB
+
+__all__ = ["READ_BYTES", "UpstreamAgent"]
 
 READ_BYTES: Final = 256 * KiB
 """Taken from a socket at once; Twisted's own 64 KiB cost a sixth more processor time on a fill."""
 
+_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""Requests that may be sent again where a kept connection turns out to be closed."""
+
 
 @implementer(IStreamClientEndpoint)
-class _WideEndpoint:
+class _Endpoint:
     """
-    An endpoint whose connections read much at once.
+    Connects as another endpoint does, with connections of our kind that read much at once.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
@@ -34,15 +50,14 @@ class _WideEndpoint:
         """
         See ``IStreamClientEndpoint.connect``.
         """
-        # Or each connection that is opened or closed would be told of in the log.
-        protocolFactory.noisy = False  # type: ignore[attr-defined]
-        return self._endpoint.connect(protocolFactory).addCallback(self._widen)
+        return self._endpoint.connect(ConnectionFactory(protocolFactory)).addCallback(self._unwrap)
 
     @staticmethod
-    def _widen(protocol: IProtocol) -> IProtocol:
+    def _unwrap(protocol: IProtocol) -> IProtocol:
+        connection = cast(UpstreamConnection, protocol)
         # A TLS protocol forwards the attribute to nobody, where it does no harm.
-        cast(Protocol, protocol).transport.bufferSize = READ_BYTES  # type: ignore[union-attr]
-        return protocol
+        connection.transport.bufferSize = READ_BYTES
+        return connection.wrappedProtocol
 
 
 @implementer(IAgentEndpointFactory)
@@ -64,13 +79,60 @@ class _Endpoints:
         )
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii")), endpoint)
-        return _WideEndpoint(endpoint)
+        return _Endpoint(endpoint)
 
 
-def make_agent(reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float) -> Agent:
+class _ExactAgent(Agent):
     """
-    Make an agent that keeps connections in ``pool``.
+    An agent that sends the target of a URL as it stands. See Note [Exact targets].
+    """
 
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803
+    ) -> Deferred[IResponse]:
+        """
+        See ``IAgent.request``.
+        """
+        parsed = URI.fromBytes(uri)
+        key = (parsed.scheme, parsed.host, parsed.port)
+        target = b"/" + uri.split(b"/", 3)[3]
+        return self._requestWithEndpoint(key, self._getEndpoint(parsed), method, parsed, headers, bodyProducer, target)
+
+
+@implementer(IAgent)
+class UpstreamAgent:
+    """
+    Sends requests to upstreams, as they are: no cookie jar, no redirects followed, no bodies decoded.
+
+    What may be sent twice goes by connections that are kept, and is sent again, by Twisted, where the upstream has
+    just closed one. Everything else gets a connection of its own: nobody could tell whether the upstream did it.
+
+    :param pool: Keeps connections.
     :param connect_seconds: How long one attempt to connect may take.
     """
-    return cast(Agent, Agent.usingEndpointFactory(reactor, _Endpoints(reactor, connect_seconds), pool))
+
+    def __init__(self, reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float) -> None:
+        endpoints = _Endpoints(reactor, connect_seconds)
+        self._keeping = _ExactAgent.usingEndpointFactory(reactor, endpoints, pool)
+        fresh = HTTPConnectionPool(reactor, persistent=False)
+        self._fresh = _ExactAgent.usingEndpointFactory(reactor, endpoints, fresh)
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803
+    ) -> Deferred[IResponse]:
+        """
+        See ``IAgent.request``.
+
+        :param uri: With a slash after the authority.
+        """
+        repeatable = method in _REPEATABLE and bodyProducer is None
+        agent = self._keeping if repeatable else self._fresh
+        return cast("Deferred[IResponse]", agent.request(method, uri, headers, bodyProducer))

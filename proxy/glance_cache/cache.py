@@ -11,9 +11,18 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from glance_cache.entries import EntryStore
-from glance_cache.errors import CacheFull, EntryBusy, FillFailed, FolderUnusable, UpstreamMismatch, UpstreamRefused
-from glance_cache.fills import Fills
+from glance_cache.errors import (
+    CacheError,
+    CacheFull,
+    EntryBusy,
+    FillFailed,
+    FolderUnusable,
+    UpstreamMismatch,
+    UpstreamRefused,
+)
+from glance_cache.fills import Fill, Fills
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
+from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.ranges import ByteRange
 from glance_tx.streaming.units import MiB
@@ -23,8 +32,8 @@ __all__ = ["Cache", "CacheState", "Served"]
 _AHEAD_BYTES: Final = 8 * MiB
 """How far before a running fill a range may begin and still wait for it."""
 
-# Each try but the first follows a fill that another client's credentials ended; this client's own is the last.
-_TRIES: Final = 3
+_TRIES: Final = 5
+"""Each one but the first follows a fill that ended at once: refused to others, or no more needed."""
 
 
 class CacheState(StrEnum):
@@ -65,7 +74,7 @@ class Cache:
         """
         Open an image's data.
 
-        :param credentials: Used if this has to begin a fill.
+        :param credentials: Used if this has to begin a fill, or a fill cannot go on with those that began it.
         :param part: Which bytes; ``None`` for all.
         :return: ``None`` where the upstream has to serve this client itself.
         :raises UpstreamRefused: A fill was to begin, and the upstream refused it to these credentials.
@@ -75,21 +84,22 @@ class Cache:
             return None
         try:
             for _ in range(_TRIES):
-                served = await self._hit(facts, part) or await self._follow(facts, part)
-                if served is not None:
-                    return served
-                if part is not None or self._fills.running(facts) is not None:
+                body = await self._complete(facts, part)
+                if body is not None:
+                    return Served(CacheState.HIT, body)
+                fill = self._fills.running(facts)
+                if fill is None and part is None:
+                    served = await self._begin(facts, credentials)
+                elif fill is not None and fill.serves(part, _AHEAD_BYTES):
+                    served = await self._join(fill, credentials, part)
+                else:
                     # A Range alone is no reason to fetch an image.
                     return None
-                fill = self._fills.start(facts, credentials)
-                try:
-                    await fill.begun()
-                except EntryBusy:
-                    continue
-                return Served(CacheState.FILL, fill.open_body(None))
+                if served is not None:
+                    return served
         except (CacheFull, FolderUnusable) as error:
             self._log.warn("image {image_id} is not cached: {error}", image_id=facts.image_id, error=str(error))
-        except (FillFailed, UpstreamMismatch) as error:
+        except (FillFailed, StreamingError, UpstreamMismatch) as error:
             self._log.error("image {image_id} is not cached: {error}", image_id=facts.image_id, error=str(error))
         return None
 
@@ -99,25 +109,48 @@ class Cache:
 
         :raises CacheError: It is not there.
         """
-        body = await self._entries.open(facts)
+        fill = self._fills.running(facts)
+        if fill is not None:
+            fill.sponsor(credentials)
+            try:
+                await fill.ended()
+            except CacheError as error:
+                # That was for others; what it means for this one is found out next.
+                self._log.info("a fill of {image_id} was in vain: {error}", image_id=facts.image_id, error=str(error))
+        body = await self._complete(facts, None)
         if body is not None:
             body.close()
             return
-        fill = self._fills.running(facts) or self._fills.start(facts, credentials)
-        await fill.ended()
+        await (self._fills.running(facts) or self._fills.start(facts, credentials)).ended()
 
-    async def _hit(self, facts: ImageFacts, part: ByteRange | None) -> Served | None:
+    async def _complete(self, facts: ImageFacts, part: ByteRange | None) -> IFileBody | None:
         offset, length = (0, None) if part is None else (part.offset, part.length)
-        body = await self._entries.open(facts, offset, length)
-        return None if body is None else Served(CacheState.HIT, body)
+        return await self._entries.open(facts, offset, length)
 
-    async def _follow(self, facts: ImageFacts, part: ByteRange | None) -> Served | None:
-        fill = self._fills.running(facts)
-        if fill is None or not fill.serves(part, _AHEAD_BYTES):
+    async def _begin(self, facts: ImageFacts, credentials: UpstreamCredentials) -> Served | None:
+        """
+        Begin a fill, and be its first reader.
+
+        :return: ``None`` where the image turns out to be there.
+        """
+        fill = self._fills.start(facts, credentials)
+        try:
+            await fill.begun()
+        except EntryBusy:
             return None
+        body = fill.open_body(None)
+        return None if body is None else Served(CacheState.FILL, body)
+
+    async def _join(self, fill: Fill, credentials: UpstreamCredentials, part: ByteRange | None) -> Served | None:
+        """
+        Read what somebody else's fill brings.
+
+        :return: ``None`` where it brings nothing: it was refused to the other one, or ended meanwhile.
+        """
+        fill.sponsor(credentials)
         try:
             await fill.begun()
         except (EntryBusy, UpstreamRefused):
-            # It was refused to somebody else's credentials, or is there already.
             return None
-        return Served(CacheState.FOLLOW, fill.open_body(part))
+        body = fill.open_body(part)
+        return None if body is None else Served(CacheState.FOLLOW, body)

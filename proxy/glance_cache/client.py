@@ -1,8 +1,5 @@
 """
-Requests to an upstream, and the heads of its answers.
-
-Requests go out by Twisted's agent as they are: no cookie jar, no redirects followed, no bodies decoded, which treq's
-client would all add.
+Requests to whichever upstream answers, and the answers.
 """
 
 from __future__ import annotations
@@ -12,19 +9,43 @@ from typing import Final, cast
 
 from attrs import field, frozen
 from OpenSSL.SSL import Error as TLSError
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IReactorTime, ITransport
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web._newclient import RequestNotSent
-from twisted.web.client import RequestTransmissionFailed, ResponseFailed
+from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
+from zope.interface import implementer
 
-from glance_cache.errors import UpstreamUnavailable
+from glance_cache.attempt import Attempt, Discard, Silent, Upload
+from glance_cache.errors import UpstreamBrokeOff, UpstreamUnavailable
 from glance_tx.streaming.errors import StreamingError
+from glance_tx.streaming.interfaces import IBodyReader, IBodySource
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.responses import ResponseReader
+from glance_tx.telemetry.redact import redact_url
+
+__all__ = ["AnswerBody", "Exchange", "UpstreamClient", "UpstreamTimes"]
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 section 9.2.1): they may be tried at one upstream after the other."""
+
+_IN_TROUBLE: Final = frozenset({502, 503, 504})
+"""What an upstream says that cannot work now, while another one perhaps can."""
+
+_NOT_SENT: Final = (ConnectError, DNSLookupError, RequestNotSent)
+"""What the agent raises where nothing of a request went out."""
+
+_NO_ANSWER: Final = (
+    Silent,
+    ConnectionClosed,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    TLSError,
+)
+"""What it raises, or what there is, where a server breaks off before the head of its answer."""
 
 
 @frozen
@@ -58,9 +79,19 @@ class Exchange:
         """
         return cast(int, self.response.code)
 
+    @property
+    def length(self) -> int | None:
+        """
+        Bytes of the body, where the upstream said.
+        """
+        length = self.response.length
+        return None if length is UNKNOWN_LENGTH else cast(int, length)
+
     def header(self, name: str) -> str | None:
         """
         One header of the answer; its last line where it came more than once.
+
+        Content-Length is among them in an answer to HEAD only.
         """
         lines = self.response.headers.getRawHeaders(name.encode())
         return lines[-1].decode("latin-1").strip() if lines else None
@@ -69,82 +100,57 @@ class Exchange:
         """
         Close the connection without reading the body.
         """
-        self.response.deliverBody(_Discard())
+        self.response.deliverBody(Discard())
 
 
-_NO_ANSWER: Final = (
-    ConnectError,
-    ConnectionClosed,
-    DNSLookupError,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    TLSError,
-)
-"""What the agent raises when a server cannot be reached, or breaks off before the head of its answer."""
-
-
-class _Silent(Exception):
+@implementer(IBodySource)
+class AnswerBody:
     """
-    A server that let its time pass.
+    The body of an answer. Whatever is wrong with it is the upstream's doing, and said to be.
+
+    :param broke: Called when it turns out to be broken.
     """
 
+    def __init__(self, reader: ResponseReader, base: str, broke: Callable[[], None]) -> None:
+        self.length = reader.length
+        self._reader = reader
+        self._base = base
+        self._broke = broke
+        self._received = 0
 
-class _Discard(Protocol):
-    """
-    Takes the body of an answer that nobody wants: closes its connection, unless nothing is to come.
-    """
-
-    def connectionMade(self) -> None:
-        transport = cast(ITransport, self.transport)
-        transport.loseConnection()
-
-
-class _Watchdog:
-    """
-    Calls out when nothing moves for a while.
-
-    :param progress: Gives a number that grows while something moves.
-    """
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        seconds: float,
-        progress: Callable[[], int],
-        bite: Callable[[], object],
-    ) -> None:
-        self.bit = False
-        self._clock = clock
-        self._seconds = seconds
-        self._progress = progress
-        self._bite = bite
-        self._mark = progress()
-        self._call = clock.callLater(seconds, self._look)
-
-    def stop(self) -> None:
+    async def read(self, at_least: int) -> bytes:
         """
-        Watch no more.
-        """
-        if self._call.active():
-            self._call.cancel()
+        See `IBodyReader.read`.
 
-    def _look(self) -> None:
-        mark = self._progress()
-        if mark == self._mark:
-            self.bit = True
-            self._bite()
-            return
-        self._mark = mark
-        self._call = self._clock.callLater(self._seconds, self._look)
+        :raises UpstreamBrokeOff: The body broke off, came to a standstill, or is not as long as it should be.
+        """
+        try:
+            piece = await self._reader.read(at_least)
+        except StreamingError as error:
+            self._broke()
+            raise UpstreamBrokeOff(f"{redact_url(self._base)}: {error}") from error
+        self._received += len(piece)
+        if self.length is not None and self._received > self.length:
+            self.cancel()
+            raise UpstreamBrokeOff(f"{redact_url(self._base)}: the body is longer than {self.length} bytes")
+        return piece
+
+    def cancel(self) -> None:
+        """
+        See `IBodySource.cancel`.
+        """
+        self._reader.cancel()
 
 
 class UpstreamClient:
     """
     One request to whichever configured upstream answers first, in turn.
 
-    :param bases: URLs, without a slash at their end. The one that answered last is asked first.
+    :param agent: Sends requests as they are.
+    :param bases: URLs, without a slash at their end. One that fails is asked last from then on.
     """
+
+    _log = Logger()
 
     def __init__(self, agent: IAgent, clock: IReactorTime, bases: Sequence[str], times: UpstreamTimes) -> None:
         self._agent = agent
@@ -159,54 +165,73 @@ class UpstreamClient:
         """
         return self._bases[0]
 
-    async def exchange(self, method: str, target: str, headers: Headers, body: ReaderBody | None = None) -> Exchange:
+    async def exchange(self, method: str, target: str, headers: Headers, body: IBodyReader | None = None) -> Exchange:
         """
         Send a request and wait for the head of its answer.
 
-        A request with a body is sent once; any other one goes to the next upstream when one does not answer.
+        Where an upstream cannot be connected to, the next one is asked. Where it breaks off, says nothing, or says
+        that it cannot work now, so it is if the request changes nothing; any other one may have been carried out.
 
         :param target: Path and query, as on the request line.
+        :param body: Ends with the exchange: what an answer came before is not read any more.
         :raises UpstreamUnavailable: No upstream answered.
+        :raises StreamingError: The body broke off; what its reader raised.
         """
-        failures = []
-        for base in tuple(self._bases):
+        upload = None if body is None else Upload(body)
+        failures: list[str] = []
+        bases = tuple(self._bases)
+        for base in bases:
             try:
-                response = await self._send(method, base + target, headers, body)
-            except (_Silent, *_NO_ANSWER) as error:
-                failures.append(f"{base}: {error}")
-            else:
-                self._prefer(base)
-                return Exchange(base, response)
-            if body is not None:
+                answer = Exchange(base, await self._send(method, base + target, headers, upload))
+            except _NOT_SENT as error:
+                failures.append(self._failed(base, error))
+                continue
+            except _NO_ANSWER as error:
+                if upload is not None and upload.failure is not None:
+                    raise upload.failure from error
+                failures.append(self._failed(base, error))
+                if method in _SAFE and upload is None:
+                    continue
                 break
+            if answer.status in _IN_TROUBLE and base != bases[-1] and method in _SAFE and upload is None:
+                answer.abandon()
+                self._postpone(base)
+                continue
+            return answer
         raise UpstreamUnavailable("; ".join(failures))
 
-    async def _send(self, method: str, url: str, headers: Headers, body: ReaderBody | None) -> IResponse:
-        sending: Deferred[IResponse] = self._agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
-        watchdog = _Watchdog(self._clock, self._times.head, lambda: body.passed if body else 0, sending.cancel)
+    async def _send(self, method: str, url: str, headers: Headers, upload: Upload | None) -> IResponse:
+        body = None if upload is None else ReaderBody(upload, upload.length)
+        sending = self._agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
+        progress = (lambda: None) if upload is None else upload.progress
         try:
-            return await sending
-        except (CancelledError, *_NO_ANSWER) as error:
-            if watchdog.bit:
-                raise _Silent(f"no answer within {self._times.head:g} seconds") from error
-            raise
+            return await Attempt(sending, self._clock, self._times.head, progress).answer
         finally:
-            watchdog.stop()
+            # An early answer: the client is told in this very turn, and stops sending.
+            if body is not None:
+                body.stopProducing()
 
-    def reader(self, exchange: Exchange, expected_length: int | None = None) -> ResponseReader:
+    def _failed(self, base: str, error: Exception) -> str:
+        self._postpone(base)
+        return f"{redact_url(base)}: {_reason(error)}"
+
+    def reader(self, exchange: Exchange, expected_length: int | None = None) -> AnswerBody:
         """
         Begin to read the body of an answer.
+
+        :param expected_length: What it must come to, where the upstream did not say.
         """
-        return ResponseReader(
+        reader = ResponseReader(
             exchange.response, self._clock, expected_length=expected_length, stall_seconds=self._times.stall
         )
+        return AnswerBody(reader, exchange.base, lambda: self._postpone(exchange.base))
 
     async def collect(self, exchange: Exchange, limit_bytes: int) -> bytes:
         """
         Read a short body whole.
 
         :return: Its first ``limit_bytes``.
-        :raises UpstreamUnavailable: It did not come.
+        :raises UpstreamBrokeOff: It did not come.
         """
         reader = self.reader(exchange)
         pieces: list[bytes] = []
@@ -215,13 +240,20 @@ class UpstreamClient:
             while size < limit_bytes and (piece := await reader.read(1)):
                 pieces.append(piece)
                 size += len(piece)
-        except StreamingError as error:
-            raise UpstreamUnavailable(f"{exchange.base}: {error}") from error
         finally:
             reader.cancel()
         return b"".join(pieces)[:limit_bytes]
 
-    def _prefer(self, base: str) -> None:
-        if self._bases[0] != base:
-            self._bases.remove(base)
-            self._bases.insert(0, base)
+    def _postpone(self, base: str) -> None:
+        if self._bases[0] == base and len(self._bases) > 1:
+            self._bases.append(self._bases.pop(0))
+            self._log.warn("upstream {base} is asked last from now on", base=redact_url(base))
+
+
+def _reason(error: BaseException) -> str:
+    # Twisted wraps what happened once or twice. The text of anything but a lost connection may quote what came.
+    for failure in getattr(error, "reasons", ()):
+        return _reason(failure.value)
+    if isinstance(error, Silent | ConnectError | ConnectionClosed | DNSLookupError):
+        return str(error).rstrip(".")
+    return type(error).__name__

@@ -41,6 +41,15 @@ class UpstreamUnavailable(CacheError):
 
 
 @frozen
+class UpstreamBrokeOff(UpstreamUnavailable):
+    """
+    The upstream began to answer and did not end.
+    """
+
+    message = "the upstream's answer broke off: {self.reason}"
+
+
+@frozen
 class UpstreamMismatch(CacheError):
     """
     The upstream's data is not what its own record says of it.

@@ -7,7 +7,12 @@ from __future__ import annotations
 from typing import Final
 
 from glance_cache.errors import (
+    CacheFull,
+    EntryBusy,
+    EntryChanged,
+    EntryCorrupt,
     EntryNotFound,
+    FillFailed,
     FolderUnusable,
     ImageNotActive,
     IndexUnavailable,
@@ -17,6 +22,8 @@ from glance_cache.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from glance_tx.errors import FactualError
+from glance_tx.streaming.errors import BodyTooShort, LaneStopped, ShortFile
 from glance_tx.web.faults import Fault, FaultTable
 from glance_tx.web.response import Response
 
@@ -25,7 +32,7 @@ __all__ = ["cache_faults"]
 _RETRY_AFTER: Final = (("Retry-After", "5"),)
 
 
-def _try_later(exc: IndexUnavailable | UpstreamUnavailable | FolderUnusable) -> Fault:
+def _try_later(exc: FactualError) -> Fault:
     # Never 502 or 504: of these three, clients that boot servers try again only after a 503.
     return Fault(503, explanation=str(exc), headers=_RETRY_AFTER)
 
@@ -39,6 +46,11 @@ def _mismatch(_: UpstreamMismatch) -> Fault:
     return Fault(503, explanation="The image service contradicts itself about this image.", headers=_RETRY_AFTER)
 
 
+def _not_from_here(_: FactualError) -> Fault:
+    # What is wrong with the disk, or with a fill, is for the log; the next try gets the image in another way.
+    return Fault(503, explanation="The cache cannot serve this now.", headers=_RETRY_AFTER)
+
+
 def _refused(exc: UpstreamRefused) -> Response:
     lines = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exc.headers)
     return Response(exc.status, lines, exc.body)
@@ -50,12 +62,20 @@ def cache_faults() -> FaultTable:
     """
     return FaultTable(
         {
+            BodyTooShort: _not_from_here,
+            CacheFull: _not_from_here,
+            EntryBusy: _not_from_here,
+            EntryChanged: _not_from_here,
+            EntryCorrupt: _not_from_here,
             EntryNotFound: 404,
-            FolderUnusable: _try_later,
+            FillFailed: _not_from_here,
+            FolderUnusable: _not_from_here,
             ImageNotActive: 400,
             IndexUnavailable: _try_later,
+            LaneStopped: _not_from_here,
             ManagementForbidden: 403,
             PrefetchImpossible: 409,
+            ShortFile: _not_from_here,
             UpstreamMismatch: _mismatch,
             UpstreamRefused: _refused,
             UpstreamUnavailable: _upstream_unavailable,

@@ -4,7 +4,10 @@ Downloads in progress: one for each image, however many clients wait for it.
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections import deque
+from typing import Final
+
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,7 +15,7 @@ from twisted.python.failure import Failure
 
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
-from glance_cache.errors import FillFailed, UpstreamMismatch, UpstreamRefused
+from glance_cache.errors import EntryBusy, FillFailed, UpstreamMismatch
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_cache.names import EntryName
 from glance_cache.steady import SteadySource
@@ -32,6 +35,9 @@ __all__ = ["Fill", "FillTools", "Fills"]
 # last chunk is held back until the hash of the whole image was compared; a fill that turns out wrong resets its
 # clients instead. For the same reason a Range joins a fill only if it reaches into the last chunk: one that ends
 # before it would be complete before anything was compared.
+
+_MOST_SPONSORS: Final = 16
+"""Credentials that a fill remembers: its own, and others' to go on with should the upstream take these no more."""
 
 
 @frozen
@@ -59,10 +65,10 @@ class Fill:
     def __init__(self, tools: FillTools, facts: ImageFacts, credentials: UpstreamCredentials) -> None:
         self.facts = facts
         self._tools = tools
-        self._credentials = credentials
+        self._sponsors = [credentials]
         self._growth = GrowingFile()
         self._writer: EntryWriter | None = None
-        self._failing = False
+        self._readable = True
         self._begun = _Event()
         self._ended = _Event()
         # The start of the last chunk. See Note [The last chunk].
@@ -91,6 +97,13 @@ class Fill:
         """
         return self._ended.wait()
 
+    def sponsor(self, credentials: UpstreamCredentials) -> None:
+        """
+        Let the fill go on in the name of somebody else who may read the image, if need be.
+        """
+        if len(self._sponsors) < _MOST_SPONSORS and credentials not in self._sponsors:
+            self._sponsors.append(credentials)
+
     def serves(self, part: ByteRange | None, ahead_bytes: int) -> bool:
         """
         Tell whether a client can be served from this fill.
@@ -99,17 +112,26 @@ class Fill:
         :param ahead_bytes: How far from what is there a range may begin; a client that would wait for longer is
             better served by the upstream.
         """
-        if self._failing:
+        if not self._is_readable():
             return False
         if part is None or self._growth.limit == self.facts.size:
             return True
         return part.end > self._held and part.offset <= self.present_bytes + ahead_bytes
 
-    def open_body(self, part: ByteRange | None) -> IFileBody:
+    def _is_readable(self) -> bool:
+        # What is compared is only to be made durable: should the disk fail at that, the writer drops the entry.
+        compared = self._growth.limit == self.facts.size
+        return self._readable and not (compared and self._writer is not None and not self._writer.is_wanted)
+
+    def open_body(self, part: ByteRange | None) -> IFileBody | None:
         """
-        Make a body of the file as it grows. The fill must have begun, and not have ended.
+        Make a body of the file as it grows. The fill must have begun.
+
+        :return: ``None`` where the fill has ended meanwhile.
+        :raises FolderUnusable: There are too many open files.
         """
-        assert self._writer is not None  # noqa: S101  # it has begun
+        if self._writer is None or not self._is_readable():
+            return None
         offset, length = (0, self.facts.size) if part is None else (part.offset, part.length)
         return self._writer.open_body(offset, length, self._growth)
 
@@ -124,20 +146,21 @@ class Fill:
         try:
             await self._receive(writer, digests)
         except UpstreamMismatch:
-            self._failing = True
+            self._readable = False
             await writer.abort()
             raise
         except BaseException:
-            self._failing = True
+            self._readable = False
             await writer.suspend()
             raise
         self._growth.grow(self.facts.size)
         await writer.commit()
 
-    def conclude(self, error: Exception | None) -> None:
+    def conclude(self, error: FactualError | None) -> None:
         """
         Tell everybody how the fill ended; whoever still reads is reset where it failed.
         """
+        self._readable = False
         if error is not None:
             self._growth.give_up(FillFailed(self.facts.image_id, str(error)))
         self._begun.fire(error)
@@ -145,9 +168,8 @@ class Fill:
 
     async def _receive(self, writer: EntryWriter, digests: Digests) -> None:
         self._grow()
-        source = SteadySource(
-            self._tools.upstream, self.facts, self._credentials, self._tools.clock, self._tools.patience_seconds
-        )
+        tools = self._tools
+        source = SteadySource(tools.upstream, self.facts, self._sponsors, tools.clock, tools.patience_seconds)
         try:
             await source.open(writer.written)
             self._begun.fire(None)
@@ -223,11 +245,7 @@ class Fills:
     @staticmethod
     def _watch(task: Deferred[None]) -> Deferred[None]:
         over: Deferred[None] = Deferred()
-
-        def tell(result: None) -> None:
-            over.callback(None)
-
-        task.addBoth(tell)
+        task.addBoth(lambda _: over.callback(None))
         return over
 
     def _over(self, outcome: Failure | None, task: Deferred[None], fill: Fill, name: EntryName) -> None:
@@ -236,7 +254,7 @@ class Fills:
         del self._running[name]
         fill.conclude(self._reason(outcome, fill) if isinstance(outcome, Failure) else None)
 
-    def _reason(self, failure: Failure, fill: Fill) -> Exception:
+    def _reason(self, failure: Failure, fill: Fill) -> FactualError:
         error = failure.value
         image_id = fill.facts.image_id
         if isinstance(error, CancelledError):
@@ -244,7 +262,11 @@ class Fills:
         if not isinstance(error, FactualError):
             self._log.failure("the fill of image {image_id} failed", failure, image_id=image_id)
             return FillFailed(image_id, "this node met an unexpected condition")
-        if not isinstance(error, UpstreamRefused):
+        if isinstance(error, EntryBusy):
+            return error
+        if isinstance(error, UpstreamMismatch):
+            self._log.error("the fill of image {image_id} was wrong: {error}", image_id=image_id, error=str(error))
+        else:
             self._log.warn("the fill of image {image_id} ended: {error}", image_id=image_id, error=str(error))
         return error
 
@@ -255,36 +277,34 @@ class _Event:
     """
 
     def __init__(self) -> None:
-        self.fired = False
-        self._error: Exception | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._fired = False
+        self._error: FactualError | None = None
+        self._waiting: deque[Deferred[None]] = deque()
 
     def wait(self) -> Deferred[None]:
         """
         Wait for it; cancelling that concerns nobody else.
         """
-        waiting: Deferred[None] = Deferred(self._forget)
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
-        if self.fired:
+        if self._fired:
             self._tell()
         return waiting
 
-    def fire(self, error: Exception | None) -> None:
+    def fire(self, error: FactualError | None) -> None:
         """
         Let it happen, or fail. Only the first time counts.
         """
-        if not self.fired:
-            self.fired = True
+        if not self._fired:
+            self._fired = True
             self._error = error
             self._tell()
 
     def _tell(self) -> None:
         while self._waiting:
-            waiting = self._waiting.pop(0)
+            waiting = self._waiting.popleft()
             if self._error is None:
                 waiting.callback(None)
             else:
-                waiting.errback(self._error)
-
-    def _forget(self, waiting: Deferred[None]) -> None:
-        self._waiting.remove(waiting)
+                # Each gets one of his own: a raised exception collects tracebacks.
+                waiting.errback(evolve(self._error))  # type: ignore[misc]  # all of them are attrs classes

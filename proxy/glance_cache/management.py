@@ -20,14 +20,19 @@ from glance_tx.identity.interfaces import IIdentity
 from glance_tx.policy.interfaces import IPolicy
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.callers import Callers
-from glance_tx.web.errors import BadRequest, RouteNotFound
+from glance_tx.web.errors import BadRequest, MethodNotAllowed, RouteNotFound
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response, json_response
 
 __all__ = ["ManagementRoutes", "ManagementTools", "Managers"]
 
 _CLEAR_TARGET: Final = "X-Image-Cache-Clear-Target"
-_CLEAR_TARGETS: Final = frozenset({"", "both", "cache", "queue"})
+# Nothing stands for both; the word itself is refused, as stock Glance does.
+_CLEAR_TARGETS: Final = frozenset({"", "cache", "queue"})
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_OF_THE_CACHE: Final = frozenset({"GET", "DELETE"})
+_OF_AN_IMAGE: Final = frozenset({"PUT", "DELETE"})
 
 
 class Managers:
@@ -97,6 +102,13 @@ class ManagementRoutes:
         app.add("DELETE", "/v2/cache", self.clear)
         app.add("PUT", "/v2/cache/<image_id>", self.queue, BodyRule.STREAM)
         app.add("DELETE", "/v2/cache/<image_id>", self.delete)
+        # Whatever else there may be below this path is about a node's own cache, and the upstream's is another one.
+        for method in _METHODS:
+            app.add(method, "/v2/cache/<image_id>/<path:rest>", self.unknown, BodyRule.STREAM)
+            if method not in _OF_AN_IMAGE:
+                app.add(method, "/v2/cache/<image_id>", self.not_of_an_image, BodyRule.STREAM)
+            if method not in _OF_THE_CACHE:
+                app.add(method, "/v2/cache", self.not_of_the_cache, BodyRule.STREAM)
 
     async def list(self, request: Request) -> Response:
         """
@@ -139,13 +151,23 @@ class ManagementRoutes:
     async def delete(self, request: Request, image_id: str) -> Response:
         """
         ``DELETE /v2/cache/{image_id}``.
+
+        Of an image that is neither here nor known to the upstream nobody learns more than that.
         """
-        self._managers.insist("cache_delete", await self._managers.identify(request))
+        caller = await self._managers.identify(request)
         image_id = _image_id(image_id)
-        removed = await self._tools.entries.remove(image_id)
-        if not await self._tools.index.dequeue(self._tools.node, image_id) and not removed:
+        if not await self._has(image_id):
             await self._require_image(request, image_id)
+        self._managers.insist("cache_delete", caller)
+        # First out of the queue: or it could be fetched again meanwhile.
+        await self._tools.index.dequeue(self._tools.node, image_id)
+        await self._tools.entries.remove(image_id)
         return Response(204)
+
+    async def _has(self, image_id: str) -> bool:
+        if any(info.image_id == image_id for info in self._tools.entries.inventory()):
+            return True
+        return image_id in await self._tools.index.queue(self._tools.node)
 
     async def clear(self, request: Request) -> Response:
         """
@@ -154,17 +176,38 @@ class ManagementRoutes:
         self._managers.insist("cache_delete", await self._managers.identify(request))
         target = (request.single_header(_CLEAR_TARGET) or "").strip().lower()
         if target not in _CLEAR_TARGETS:
-            raise BadRequest(f"{_CLEAR_TARGET} must be cache, queue or both, not {target!r}")
-        if target != "queue":
-            await self._tools.entries.clear()
+            raise BadRequest(f"{_CLEAR_TARGET} must be cache or queue, or not there for both, and not {target!r}")
         if target != "cache":
             await self._tools.index.clear_queue(self._tools.node)
+        if target != "queue":
+            await self._tools.entries.clear()
         return Response(204)
+
+    async def not_of_the_cache(self, request: Request) -> Response:
+        """
+        Any other method on ``/v2/cache``.
+        """
+        raise MethodNotAllowed(request.method.decode("ascii"), tuple(sorted(_OF_THE_CACHE)))
+
+    async def not_of_an_image(self, request: Request, image_id: str) -> Response:
+        """
+        Any other method on ``/v2/cache/{image_id}``.
+        """
+        _image_id(image_id)
+        raise MethodNotAllowed(request.method.decode("ascii"), tuple(sorted(_OF_AN_IMAGE)))
+
+    async def unknown(self, request: Request, image_id: str, rest: str) -> Response:
+        """
+        Any path below those.
+        """
+        raise RouteNotFound(f"/v2/cache/{image_id}/{rest}")
 
     async def _require_image(self, request: Request, image_id: str) -> None:
         try:
             await self._tools.upstream.show(image_id, credentials_of(request))
         except UpstreamRefused as error:
+            if error.status >= 500:
+                raise
             raise EntryNotFound(image_id) from error
 
 

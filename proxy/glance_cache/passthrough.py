@@ -4,14 +4,17 @@ Requests passed on to the upstream as they are, and its answers passed back, bot
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from attrs import evolve
 from twisted.web.http_headers import Headers
 
 from glance_cache.client import Exchange, UpstreamClient
+from glance_cache.errors import UpstreamBrokeOff
 from glance_cache.headers import end_to_end
 from glance_cache.links import Links
+from glance_tx.streaming.ranges import parse_content_range
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.units import MiB
 from glance_tx.web.credentials import strip_identity_headers
@@ -22,12 +25,17 @@ __all__ = ["PassThrough"]
 
 _DOCUMENT_BYTES: Final = 1 * MiB
 _BODILESS: Final = frozenset({204, 304})
-_WITH_VERSIONS: Final = frozenset({200, 300})
+_DATA: Final = frozenset({200, 206})
+
+# What an image service serves under a version that it knows. Everything else may be answered by a version document.
+_API_PATH: Final = re.compile(rb"/v2(?:\.[0-9]+)?/")
 
 # Set anew on this node's own connection to the upstream, or answered by this node itself.
 _NOT_PASSED_ON: Final = frozenset({b"host", b"expect", b"x-openstack-request-id"})
 # This node answers with the id that it gave the request, which is the one that the upstream was told.
 _NOT_PASSED_BACK: Final = frozenset({b"x-openstack-request-id"})
+# Of a document that is not passed on as it came.
+_OF_THE_DOCUMENT: Final = frozenset({"content-md5", "digest", "etag", "last-modified"})
 
 
 class PassThrough:
@@ -47,70 +55,102 @@ class PassThrough:
         all sent goes back at once.
 
         :raises UpstreamUnavailable: No upstream answered.
+        :raises BadRequest: The request says that it is for a host that is none.
         """
         answer = await self._forward(request)
-        return self._response(answer, request, answer.header("Content-Length"))
+        if answer.status == 300:  # what an image service says to a version that it does not know
+            return await self._versions(answer, request)
+        return self._response(answer, request)
 
     async def relay_versions(self, request: Request) -> Response:
         """
         Pass on a request for the version document, whose links are to lead back here.
 
         :raises UpstreamUnavailable: No upstream answered.
+        :raises BadRequest: The request says that it is for a host that is none.
         """
         answer = await self._forward(request)
-        if answer.status not in _WITH_VERSIONS or request.method == b"HEAD":
-            return self._response(answer, request, answer.header("Content-Length"))
-        document = await self._client.collect(answer, _DOCUMENT_BYTES)
-        return Response(answer.status, self._headers(answer, request), self._links.versions(document, request))
+        if answer.status not in {200, 300}:
+            return self._response(answer, request)
+        return await self._versions(answer, request)
 
-    async def relay_data(self, request: Request, expected_length: int | None) -> Response:
+    async def relay_data(self, request: Request, size: int | None) -> Response:
         """
         Pass on a request for image data, whose length may be known even where the upstream does not say it.
 
-        :param expected_length: Bytes of the answer, if it is the data; ``None`` to take the upstream's word.
+        :param size: Bytes of the whole image; ``None`` where nobody knows.
         :raises UpstreamUnavailable: No upstream answered.
+        :raises BadRequest: The request says that it is for a host that is none.
         """
         answer = await self._forward(request)
-        if answer.status not in {200, 206}:
-            return self._response(answer, request, answer.header("Content-Length"))
-        known = answer.header("Content-Length") if expected_length is None else str(expected_length)
-        response = self._response(answer, request, known)
+        if answer.status not in _DATA:
+            return self._response(answer, request)
+        response = self._response(answer, request, _data_length(answer, size))
         request.notes.cache_state = "bypass"
-        return evolve(response, headers=(*response.headers, ("X-Cache", "bypass")))
+        # The upstream may be a cache, too; here it counts how this one answered.
+        headers = [(name, value) for name, value in response.headers if name.lower() != "x-cache"]
+        return evolve(response, headers=(*headers, ("X-Cache", "bypass")))
 
     async def _forward(self, request: Request) -> Exchange:
+        self._links.check(request)
         headers = Headers()
         for name, value in end_to_end(request.requestHeaders):
             if name.lower() not in _NOT_PASSED_ON:
                 headers.addRawHeader(name, value)
         strip_identity_headers(headers)
         headers.setRawHeaders("X-OpenStack-Request-ID", [request.request_id])
-        length = request.body.length
-        body = None if length == 0 else ReaderBody(request.body, length)
+        if not _API_PATH.match(request.path):
+            headers.setRawHeaders("Accept-Encoding", ["identity"])  # its links are to be read
+        body = None if request.body.length == 0 else request.body
         return await self._client.exchange(request.method.decode("ascii"), _target(request.uri), headers, body)
 
-    def _response(self, answer: Exchange, request: Request, length: str | None) -> Response:
+    async def _versions(self, answer: Exchange, request: Request) -> Response:
+        if request.method == b"HEAD":
+            return self._response(answer, request)
+        headers = tuple(
+            (name, value) for name, value in self._headers(answer, request) if name.lower() not in _OF_THE_DOCUMENT
+        )
+        document = await self._client.collect(answer, _DOCUMENT_BYTES + 1)
+        if len(document) > _DOCUMENT_BYTES:
+            raise UpstreamBrokeOff("its version document is no document")
+        return Response(answer.status, headers, self._links.versions(document, request))
+
+    def _response(self, answer: Exchange, request: Request, length: int | None = None) -> Response:
         headers = self._headers(answer, request)
-        announced = int(length) if length and length.isdecimal() else None
         if request.method == b"HEAD" or answer.status in _BODILESS:
             answer.abandon()
-            return Response(answer.status, headers, announced_length=announced)
-        reader = self._client.reader(answer, announced)
+            announced = answer.header("Content-Length") or ""
+            return Response(answer.status, headers, announced_length=int(announced) if announced.isdecimal() else None)
+        reader = self._client.reader(answer, length)
         return Response(answer.status, headers, ReaderBody(reader, reader.length), on_end=lambda _: reader.cancel())
 
     def _headers(self, answer: Exchange, request: Request) -> tuple[tuple[str, str], ...]:
+        # What an image service made it names by an address of its own; a redirect may lead anywhere.
+        lead_back = self._links.lead_api_back if answer.status < 300 else self._links.lead_back
         lines = []
         for name, value in end_to_end(answer.response.headers):
             lowered = name.lower()
             if lowered in _NOT_PASSED_BACK:
                 continue
             text = value.decode("latin-1")
-            if lowered == b"location":
-                text = self._links.lead_back(text, request)
-            lines.append((name.decode("latin-1"), text))
+            lines.append((name.decode("ascii"), lead_back(text, request) if lowered == b"location" else text))
         return tuple(lines)
 
 
+def _data_length(answer: Exchange, size: int | None) -> int | None:
+    """
+    Tell what an answer's body must come to.
+
+    :return: ``None`` where the upstream has said so, or nobody can tell.
+    """
+    if answer.length is not None or answer.header("Content-Encoding") is not None:
+        return None
+    if answer.status == 200:
+        return size
+    part = parse_content_range(answer.header("Content-Range") or "")
+    return None if part is None else part.range.length
+
+
 def _target(uri: bytes) -> str:
-    # Clients put raw UTF-8 into request lines; for the upstream it is percent-encoded (RFC 3986 section 2.5).
-    return "".join(chr(byte) if 0x21 <= byte <= 0x7E else f"%{byte:02X}" for byte in uri)
+    # "*" asks about the service as a whole, and has no form in a URL.
+    return "/" if uri == b"*" else uri.decode("ascii")

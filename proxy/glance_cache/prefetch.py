@@ -11,18 +11,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from glance_cache.cache import Cache
-from glance_cache.errors import CacheError, IndexUnavailable, UpstreamRefused
+from glance_cache.errors import IndexUnavailable, UpstreamRefused
 from glance_cache.interfaces import ICacheIndex, IUpstream, UpstreamCredentials
+from glance_tx.errors import FactualError
 
 __all__ = ["PrefetchTools", "Prefetcher"]
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks at the queue where nothing else gave reason for one: others may add to it."""
 
-# Asking again will not help with these.
+# Asking again will not help with these. A token that is not taken (401) may be renewed.
 _FINAL_REFUSALS: Final = frozenset({400, 403, 404, 410})
 
 
@@ -56,13 +56,13 @@ class Prefetcher:
         self._running: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._woken = False
+        self._stopping = False
 
     def start(self) -> None:
         """
         Begin to work.
         """
         self._running = Deferred.fromCoroutine(self._run())
-        self._running.addErrback(self._broken)
 
     async def stop(self) -> None:
         """
@@ -70,6 +70,7 @@ class Prefetcher:
         """
         running, self._running = self._running, None
         if running is not None:
+            self._stopping = True
             running.cancel()
             await running
 
@@ -82,19 +83,32 @@ class Prefetcher:
             self._pause.cancel()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._woken = False
-            await self._work_once()
-            if not self._woken:
+            try:
+                await self._work_through()
+            except CancelledError:
+                return
+            except IndexUnavailable as error:
+                self._log.warn("the prefetch queue cannot be worked on now: {error}", error=str(error))
+            except Exception:  # a defect in one image must not end prefetching
+                self._log.failure("prefetching met an unexpected condition")
+            if not self._woken and not self._stopping:
                 await self._sleep()
 
-    async def _work_once(self) -> None:
-        try:
-            for image_id in await self._tools.index.queue(self._tools.node):
-                if await self._fetch(image_id):
-                    await self._tools.index.dequeue(self._tools.node, image_id)
-        except IndexUnavailable as error:
-            self._log.warn("the prefetch queue cannot be worked on now: {error}", error=str(error))
+    async def _work_through(self) -> None:
+        """
+        Try each image of the queue once. The queue is read anew each time: it may be changed meanwhile.
+        """
+        tried: set[str] = set()
+        while True:
+            queue = await self._tools.index.queue(self._tools.node)
+            image_id = next((queued for queued in queue if queued not in tried), None)
+            if image_id is None:
+                return
+            tried.add(image_id)
+            if await self._fetch(image_id):
+                await self._tools.index.dequeue(self._tools.node, image_id)
 
     async def _fetch(self, image_id: str) -> bool:
         """
@@ -111,7 +125,7 @@ class Prefetcher:
         except UpstreamRefused as error:
             self._log.warn("image {image_id} cannot be prefetched: {error}", image_id=image_id, error=str(error))
             return error.status in _FINAL_REFUSALS
-        except CacheError as error:
+        except FactualError as error:
             self._log.warn("image {image_id} was not prefetched: {error}", image_id=image_id, error=str(error))
             return False
         self._log.info("image {image_id} was prefetched", image_id=image_id)
@@ -122,11 +136,6 @@ class Prefetcher:
         try:
             await self._pause
         except CancelledError:
-            if not self._woken:
-                raise
+            pass  # woken, or told to stop
         finally:
             self._pause = None
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("prefetching has stopped", failure)

@@ -8,23 +8,33 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from twisted.logger import Logger
+
 from glance_cache.cache import Cache, CacheState, Served
 from glance_cache.entries import EntryStore
-from glance_cache.errors import UpstreamRefused
+from glance_cache.errors import FolderUnusable, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
 from glance_tx.web.app import App, BodyRule
+from glance_tx.web.errors import BadRequest
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response
+from glance_tx.web.routing import decode_path
 
 __all__ = ["ClientRoutes", "IHitCounter", "credentials_of", "is_image_id", "without_minor_version"]
 
 _OCTETS: Final = "application/octet-stream"
+_DATA: Final = frozenset({200, 206})
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+_IMAGE_PATH: Final = re.compile("/v2/images/([^/]+)(?:/.*)?")
 _IMAGE_ID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The prefixes that any image service takes for its version 2; what others mean is for the upstream to say.
 _MINOR_VERSION: Final = re.compile(r"/v2\.(?:1?[0-8]|9)(?=/)")
+# What else comes in such a header is no credential, and could be taken for another one once it was decoded.
+_CREDENTIAL: Final = re.compile(r"[\x20-\x7e]*")
 
 
 def is_image_id(text: str) -> bool:
@@ -45,13 +55,21 @@ def credentials_of(request: Request) -> UpstreamCredentials:
     """
     Read the credential headers, each as it came.
 
-    :raises BadRequest: One is there twice: this node and the upstream might each believe another one.
+    :raises BadRequest: One is there twice: this node and the upstream might each believe another one. Or it has
+        characters that no credential has.
     """
     return UpstreamCredentials(
-        auth_token=request.single_header("X-Auth-Token"),
-        storage_token=request.single_header("X-Storage-Token"),
-        service_token=request.single_header("X-Service-Token"),
+        auth_token=_credential(request, "X-Auth-Token"),
+        storage_token=_credential(request, "X-Storage-Token"),
+        service_token=_credential(request, "X-Service-Token"),
     )
+
+
+def _credential(request: Request, name: str) -> str | None:
+    value = request.single_header(name)
+    if value is not None and _CREDENTIAL.fullmatch(value) is None:
+        raise BadRequest(f"the header {name} is malformed")
+    return value
 
 
 class IHitCounter(Protocol):
@@ -71,6 +89,8 @@ class ClientRoutes:
 
     :param count: Told of each data answer, by its `CacheState`.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -94,49 +114,64 @@ class ClientRoutes:
         """
         app.add("GET", "/v2/images/<image_id>/file", self.download, BodyRule.STREAM)
         app.add("DELETE", "/v2/images/<image_id>", self.delete, BodyRule.STREAM)
-        app.add("PATCH", "/v2/images/<image_id>", self.change, BodyRule.STREAM)
         app.add("GET", "/", self._passthrough.relay_versions, BodyRule.STREAM)
         app.add("GET", "/versions", self._passthrough.relay_versions, BodyRule.STREAM)
-        app.fallback(self._passthrough.relay)
+        app.fallback(self.other)
 
     async def download(self, request: Request, image_id: str) -> Response:
         """
         ``GET /v2/images/{image_id}/file``.
         """
         if not is_image_id(image_id):
-            return await self._passthrough.relay(request)
+            return await self._bypass(request, None)
         credentials = credentials_of(request)
         try:
             facts = await self._grants.facts(image_id.lower(), credentials)
             if facts is None or not facts.size:
-                return await self._passthrough.relay_data(request, None)
+                return await self._bypass(request, None)
             part = requested_range(request.header("Range"), request.header("Content-Range"), facts.size)
             served = await self._cache.open(facts, credentials, part)
         except UpstreamRefused:
             # Asked again by the request itself, the upstream refuses in its own words.
-            return await self._passthrough.relay_data(request, None)
+            return await self._bypass(request, None)
         if served is None:
-            self._count(CacheState.BYPASS)
-            return await self._passthrough.relay_data(request, facts.size if part is None else part.length)
+            return await self._bypass(request, facts.size)
         return self._answer(request, facts, part, served)
-
-    async def change(self, request: Request, image_id: str) -> Response:
-        """
-        ``PATCH /v2/images/{image_id}``: who may read the image may change with it.
-        """
-        response = await self._passthrough.relay(request)
-        if response.status < 300:
-            self._grants.revoke(image_id.lower())
-        return response
 
     async def delete(self, request: Request, image_id: str) -> Response:
         """
         ``DELETE /v2/images/{image_id}``: a deleted image leaves the cache, and so does one that turns out to be gone.
         """
-        response = await self._passthrough.relay(request)
+        response = await self.other(request)
         if is_image_id(image_id) and (response.status < 300 or response.status == 404):
-            self._grants.revoke(image_id.lower())
-            await self._entries.remove(image_id.lower())
+            try:
+                await self._entries.remove(image_id.lower())
+            except FolderUnusable as error:
+                # Without a grant nobody gets what is left of it.
+                self._log.warn(
+                    "deleted image {image_id} is still in the cache: {error}", image_id=image_id, error=error
+                )
+            except BaseException:
+                if response.on_end is not None:
+                    response.on_end(False)  # noqa: FBT003  (what an end reports)
+                raise
+        return response
+
+    async def other(self, request: Request) -> Response:
+        """
+        Everything else. What may have changed an image, or who may read it, ends the grants for it, however it ended.
+        """
+        image_id = _changed_image(request)
+        try:
+            return await self._passthrough.relay(request)
+        finally:
+            if image_id is not None:
+                self._grants.revoke(image_id)
+
+    async def _bypass(self, request: Request, size: int | None) -> Response:
+        response = await self._passthrough.relay_data(request, size)
+        if response.status in _DATA:
+            self._count(CacheState.BYPASS)
         return response
 
     def _answer(self, request: Request, facts: ImageFacts, part: ByteRange | None, served: Served) -> Response:
@@ -155,3 +190,17 @@ class ClientRoutes:
                 self._hits.record(facts.image_id, facts.size)
 
         return Response(200, tuple(headers), served.body, on_end=count_hit)
+
+
+def _changed_image(request: Request) -> str | None:
+    """
+    Tell which image a request may be about to change.
+    """
+    if request.method in _SAFE:
+        return None
+    try:
+        path = without_minor_version(decode_path(request.path))
+    except BadRequest:
+        return None
+    matched = _IMAGE_PATH.fullmatch(path)
+    return None if matched is None else matched[1].lower()

@@ -4,6 +4,7 @@ Image data from an upstream, however many connections it takes.
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from glance_cache.errors import UpstreamMismatch, UpstreamUnavailable
+from glance_cache.errors import UpstreamMismatch, UpstreamRefused, UpstreamUnavailable
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_tx.streaming.errors import BodyTooShort, StreamingError
 from glance_tx.streaming.interfaces import IBodySource
@@ -22,6 +23,12 @@ __all__ = ["SteadySource"]
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
+# A service that is overloaded, or being restarted, refuses everybody for a while.
+_PASSING_REFUSALS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_EARLY_ENDS: Final = 3
+"""An end in good order where more should come may be a server that was stopped; as often as this it is a lie."""
+
 
 @implementer(IBodySource)
 class SteadySource:
@@ -29,7 +36,8 @@ class SteadySource:
     The data of one image from an offset on. A connection that breaks, stalls or ends early is replaced by another
     one that goes on where it stopped, until no byte came for a while.
 
-    :param credentials: Shown to the upstream each time.
+    :param credentials: Shown to the upstream one after the other: those that it refuses in the middle are taken
+        out, and it gives up when none are left.
     :param patience_seconds: For how long without a byte it is tried again.
     """
 
@@ -39,7 +47,7 @@ class SteadySource:
         self,
         upstream: IUpstream,
         facts: ImageFacts,
-        credentials: UpstreamCredentials,
+        credentials: MutableSequence[UpstreamCredentials],
         clock: IReactorTime,
         patience_seconds: float,
     ) -> None:
@@ -50,6 +58,7 @@ class SteadySource:
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._offset = 0
+        self._early_ends = 0
         self._source: IBodySource | None = None
 
     async def open(self, offset: int) -> None:
@@ -72,24 +81,30 @@ class SteadySource:
 
         :raises UpstreamRefused: The upstream would not go on.
         :raises UpstreamUnavailable: No byte came for too long.
-        :raises UpstreamMismatch: There are more bytes than there should be.
+        :raises UpstreamMismatch: There are more bytes, or fewer, than there should be.
         """
         quiet_since = self._clock.seconds()
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 return await self._read_on(at_least)
+            except UpstreamRefused as error:
+                if error.status not in _PASSING_REFUSALS:
+                    self._next_credentials(error)
+                    continue
+                reason: Exception = error
             except (StreamingError, UpstreamUnavailable) as error:
-                self.cancel()
-                quiet = self._clock.seconds() - quiet_since
-                if quiet >= self._patience_seconds:
-                    raise UpstreamUnavailable(f"no byte for {quiet:.0f} seconds: {error}") from error
-                self._log.warn(
-                    "image {image_id} stopped at byte {offset} and is asked for again: {reason}",
-                    image_id=self._facts.image_id,
-                    offset=self._offset,
-                    reason=str(error),
-                )
+                reason = error
+            self.cancel()
+            quiet = self._clock.seconds() - quiet_since
+            if quiet >= self._patience_seconds:
+                raise UpstreamUnavailable(f"no byte for {quiet:.0f} seconds: {reason}") from reason
+            self._log.warn(
+                "image {image_id} stopped at byte {offset} and is asked for again: {reason}",
+                image_id=self._facts.image_id,
+                offset=self._offset,
+                reason=str(reason),
+            )
             await self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -101,6 +116,11 @@ class SteadySource:
         if source is not None:
             source.cancel()
 
+    def _next_credentials(self, refusal: UpstreamRefused) -> None:
+        if len(self._credentials) == 1:
+            raise refusal
+        del self._credentials[0]
+
     async def _read_on(self, at_least: int) -> bytes:
         size = self._facts.size
         if self._source is None:
@@ -110,14 +130,24 @@ class SteadySource:
         assert self._source is not None  # noqa: S101  # just connected
         piece = await self._source.read(at_least)
         if not piece and self._offset < size:
-            raise BodyTooShort(size, self._offset)
+            self._end_early()
+        if piece:
+            self._early_ends = 0
         self._offset += len(piece)
         if self._offset > size:
             raise UpstreamMismatch(self._facts.image_id, f"the upstream sent more than the {size} bytes it announced")
         return piece
 
+    def _end_early(self) -> None:
+        size = self._facts.size
+        self._early_ends += 1
+        if self._early_ends == _EARLY_ENDS:
+            reason = f"the upstream's data ends after {self._offset} of the {size} bytes it announced"
+            raise UpstreamMismatch(self._facts.image_id, reason)
+        raise BodyTooShort(size, self._offset)
+
     async def _connect(self) -> None:
-        source = await self._upstream.open_data(self._facts.image_id, self._credentials, self._offset)
+        source = await self._upstream.open_data(self._facts.image_id, self._credentials[0], self._offset)
         expected = self._facts.size - self._offset
         if source.length not in {None, expected}:
             source.cancel()

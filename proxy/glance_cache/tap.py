@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import HTTPConnectionPool
 
-from glance_cache.agent import make_agent
+from glance_cache.agent import UpstreamAgent
 from glance_cache.cache import Cache
 from glance_cache.client import UpstreamClient, UpstreamTimes
 from glance_cache.configuration import GLANCE_CACHE
@@ -63,6 +63,12 @@ _LOW_WATER: Final = 0.95
 _KEPT_CONNECTIONS: Final = 16
 """Idle connections to one upstream. Each fill needs one, and so does each request that is passed on."""
 
+_KEPT_SECONDS: Final = 45
+"""For how long, at most: shorter than servers keep them, which is a minute for most."""
+
+_PATIENCE_STALLS: Final = 5.0
+"""A fill outlasts that many connections that stall one after the other."""
+
 
 class Options(DaemonOptions):
     """
@@ -107,14 +113,15 @@ class _Node:
         self._lanes = Lanes(reactor, self._pool)
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
+        self._connections.cachedConnectionTimeout = _KEPT_SECONDS
         self._client = self._make_client()
         self._upstream = GlanceUpstream(self._client, reactor)
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._hits = self._make_hits()
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
-        stall_seconds = float(settings[UpstreamSettings].stall_seconds)
-        self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, stall_seconds))
+        patience_seconds = _PATIENCE_STALLS * settings[UpstreamSettings].stall_seconds
+        self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
         self._cache = Cache(self._entries, self._fills)
         self._prefetcher = self._make_prefetcher()
         self._scanning: Deferred[None] | None = None
@@ -141,7 +148,7 @@ class _Node:
 
     def _make_client(self) -> UpstreamClient:
         settings = self._settings[UpstreamSettings]
-        agent = make_agent(self._reactor, self._connections, float(settings.connect_seconds))
+        agent = UpstreamAgent(self._reactor, self._connections, float(settings.connect_seconds))
         times = UpstreamTimes(float(settings.head_seconds), float(settings.stall_seconds))
         return UpstreamClient(agent, self._reactor, settings.urls, times)
 
@@ -187,7 +194,8 @@ class _Node:
 
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
-        links = Links(PublicEndpoint(self._settings[ListenSettings].public_endpoint))
+        endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
+        links = Links(endpoint, self._settings[UpstreamSettings].urls)
         answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
         ClientRoutes(
             self._cache,

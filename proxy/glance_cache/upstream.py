@@ -19,7 +19,6 @@ from glance_cache.errors import UpstreamMismatch, UpstreamRefused
 from glance_cache.headers import end_to_end
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_tx.streaming.interfaces import IBodySource
-from glance_tx.streaming.responses import ResponseReader
 from glance_tx.streaming.units import KiB, MiB
 
 REFUSAL_BYTES: Final = 64 * KiB
@@ -81,7 +80,7 @@ class SkippingBody:
     The rest of a body whose first bytes the server would not leave out.
     """
 
-    def __init__(self, reader: ResponseReader, skip_bytes: int, length: int | None) -> None:
+    def __init__(self, reader: IBodySource, skip_bytes: int, length: int | None) -> None:
         self.length = length
         self._reader = reader
         self._left = skip_bytes
