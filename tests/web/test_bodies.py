@@ -494,13 +494,12 @@ class AnyConnection:
         self.addCleanup(pool.stop)
         lane = Lanes(reactor, pool).lane("cold")
 
-        def open_cold() -> FileBody:
-            descriptor = os.open(self.path, os.O_RDONLY)
-            drop_from_memory(self, descriptor)
-            growth = Resident(WholeFile(len(BODY)), descriptor, lane, window_bytes=MiB)
-            return FileBody(descriptor, 3, len(BODY) - 3, growth)
-
-        self.serve(b"/file", open_cold)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        growth = Resident(WholeFile(len(BODY)), descriptor, lane, window_bytes=MiB)
+        body = FileBody(descriptor, 3, len(BODY) - 3, growth)
+        self.addCleanup(body.close)
+        drop_from_memory(self, descriptor)
+        self.serve(b"/file", lambda: body)
         client = await self.connect()
         client.get(b"/file")
         self.assertTrue((await client.answer()).body == BODY[3:])
