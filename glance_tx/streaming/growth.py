@@ -4,6 +4,8 @@ How far a file may be sent by now: what is written, and what is in memory.
 
 from __future__ import annotations
 
+from copy import copy
+
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
@@ -62,10 +64,11 @@ class GrowingFile:
         """
         Tell everyone who waits, and who will, that there is no more. What may be sent by now still may.
         """
+        # Each gets one of his own: a raised exception collects tracebacks.
         self._failure = reason
         while self._waiting:
             _, waiting = self._waiting.pop(0)
-            waiting.errback(reason)
+            waiting.errback(copy(reason))
 
     def wait_beyond(self, offset: int) -> Deferred[None]:
         """
@@ -74,7 +77,7 @@ class GrowingFile:
         if self.limit > offset:
             return succeed(None)
         if self._failure is not None:
-            return fail(self._failure)
+            return fail(copy(self._failure))
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting.append((offset, waiting))
         return waiting

@@ -68,6 +68,17 @@ class GrowingFileTests(GrowingContract, SynchronousTestCase):
         growth.give_up(OSError(28, "no room"))
         self.successResultOf(growth.wait_beyond(9))
 
+    def test_reasons_of_their_own(self) -> None:
+        """
+        Everyone who is told that there is no more gets an exception of his own, with the same facts.
+        """
+        growth = GrowingFile()
+        waits = [growth.wait_beyond(0), growth.wait_beyond(0)]
+        growth.give_up(ShortFile(3, 7))
+        reasons = [self.failureResultOf(waiting, ShortFile).value for waiting in (*waits, growth.wait_beyond(0))]
+        self.assertEqual({str(reason) for reason in reasons}, {str(ShortFile(3, 7))})
+        self.assertEqual(len({id(reason) for reason in reasons}), 3)
+
     def test_one_waiter_ends_another(self) -> None:
         """
         A waiter that makes another one leave does not disturb the telling of the others.
