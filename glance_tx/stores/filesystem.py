@@ -28,7 +28,7 @@ from glance_tx.stores.errors import (
 from glance_tx.stores.folder import FILE_SCHEMES, DataFolder, ForeignLocation, sync_folder
 from glance_tx.stores.interfaces import IStore, IStoreWriter
 from glance_tx.stores.partfile import PartFile
-from glance_tx.streaming.errors import ShortFile
+from glance_tx.streaming.errors import LaneStopped, ShortFile
 from glance_tx.streaming.filebody import FileBody
 from glance_tx.streaming.growth import Resident, WholeFile
 from glance_tx.streaming.interfaces import IFileBody
@@ -64,7 +64,7 @@ def _tell(failure: Failure, store: str) -> None:
     """
     Log what nobody waits for any more.
     """
-    _log.failure("cleaning up in store {store} after a cancelled transfer failed", failure, store=store)
+    _log.failure("cleaning up in store {store} after a transfer failed", failure, store=store)
 
 
 @contextmanager
@@ -253,9 +253,10 @@ class FilesystemStore:
                 raise
         end = size if length is None else offset + length
         if not 0 <= offset <= end <= size:
-            opening.close()
+            self._release(opening.descriptor)
             raise ShortFile(size, max(offset, end))
-        return FileBody(opening.descriptor, offset, end - offset, Resident(WholeFile(end), opening.descriptor, lane))
+        growth = Resident(WholeFile(end), opening.descriptor, lane)
+        return FileBody(opening.descriptor, offset, end - offset, growth, self._release)
 
     async def size_bytes(self, location: str) -> int:
         """
@@ -270,6 +271,17 @@ class FilesystemStore:
         """
         with _speaking_for(self.name):
             await self._lane().run(self._folder.delete, self._folder.name(location))
+
+    def _release(self, descriptor: int) -> None:
+        """
+        Close a file without waiting for it.
+        """
+
+        def close_here(stopped: Failure) -> None:
+            stopped.trap(LaneStopped)
+            os.close(descriptor)
+
+        self._lanes.run(os.close, descriptor).addErrback(close_here).addErrback(_tell, self.name)
 
     def _lane(self) -> Lane:
         return self._lanes.lane(f"store {self.name}")

@@ -5,6 +5,7 @@ A body that lies in a file.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -36,13 +37,23 @@ class FileBody:
     :param offset: Absolute offset of the first byte.
     :param length: How many bytes.
     :param growth: How far the file may be sent by now.
+    :param release: Closes the descriptor. That of a file which was deleted meanwhile takes as long as it takes to free
+        its blocks, which is too long for the reactor.
     """
 
-    def __init__(self, descriptor: int, offset: int, length: int, growth: IGrowth) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        offset: int,
+        length: int,
+        growth: IGrowth,
+        release: Callable[[int], object] = os.close,
+    ) -> None:
         self.descriptor = descriptor
         self.offset = offset
         self.length = length
         self.growth = growth
+        self._release = release
         self._cursor = FileCursor(self, self._go_on, self._fail)
         self._consumer: IConsumer | None = None
         self._done: Deferred[None] | None = None
@@ -89,7 +100,7 @@ class FileBody:
         self._cursor.stop()
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            self._release(descriptor)
 
     def _go_on(self) -> None:
         if self._writing:  # called from within a write, or a wait that was none: the loop below goes on

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from glance_tx.stores.errors import LocationNotAllowed, LocationNotFound, LocationTaken, StoreFull, StoreUnavailable
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
 from glance_tx.stores.interfaces import IStore
+from glance_tx.streaming.errors import ShortFile
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.units import KiB, MiB
@@ -156,6 +157,7 @@ class FilesTests(_FilesystemCase):
             await self.refused(files.open_writer(location, 100), LocationTaken)
             await self.refused(files.open_writer(files.plan_location(KEY, 99), 10**30), StoreFull)
             (await files.open_reader(location)).close()
+        await self.lanes.drain()
         self.assertEqual(open_descriptors(self.root), before)
 
     async def test_announced_beyond_everything(self) -> None:
@@ -368,3 +370,50 @@ class CancellationTests(SynchronousTestCase):
         for cancel in (self.cancel_before, self.cancel_during):
             cancel(self.files.open_reader(self.location))
             self.assertEqual(open_descriptors(self.root), self.before)
+
+
+class ReaderEndTests(SynchronousTestCase):
+    """
+    What happens when a reader is let go.
+    """
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        self.pool = SteppedPool()
+        self.files = FilesystemStore(FilesystemSettings("files", str(self.root)), Lanes(ThreadClock(), self.pool))
+        self.files.check()
+        (self.root / f"{KEY}.1").write_bytes(b"data")
+        self.before = open_descriptors(self.root)
+
+    def open(self, *part: int) -> Deferred[IFileBody]:
+        opening = Deferred.fromCoroutine(self.files.open_reader(self.files.plan_location(KEY, 1), *part))
+        self.pool.step()
+        return opening
+
+    def test_closed_in_a_thread(self) -> None:
+        """
+        Its file is closed off the reactor: of a deleted one, that is when its blocks are freed.
+        """
+        body = self.successResultOf(self.open())
+        body.close()
+        self.assertEqual(open_descriptors(self.root), self.before + 1)
+        self.pool.run_all()
+        self.assertEqual(open_descriptors(self.root), self.before)
+
+    def test_closed_after_a_refusal(self) -> None:
+        """
+        So is a file that turned out to be too short.
+        """
+        self.failureResultOf(self.open(2, 3), ShortFile)
+        self.assertEqual(self.pool.waiting, 1)
+        self.pool.run_all()
+        self.assertEqual(open_descriptors(self.root), self.before)
+
+    def test_threads_stopped(self) -> None:
+        """
+        Where there are no threads any more it is closed at once.
+        """
+        body = self.successResultOf(self.open())
+        self.pool.stop()
+        body.close()
+        self.assertEqual(open_descriptors(self.root), self.before)
