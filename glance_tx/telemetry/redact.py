@@ -27,8 +27,9 @@ SECRET_HEADERS: Final = frozenset(
 )
 """Header names, in lower case, whose values are credentials."""
 
-# Up to the last "@" of the authority: a password may itself contain one.
-_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+# Up to the last "@" of the authority: a password may itself contain one. Or a slash that should have been escaped, but
+# is taken by those who read database URLs; what looks like a port is none. Bounded, as clients choose these texts too.
+_USERINFO: Final = re.compile(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:@[]{0,256}:(?!\d{1,5}[/?#])[^\s@]{0,256})@")
 _SECRET_PARAMETERS: Final = re.compile(
     r"([?&;](?:[\w.-]*(?:password|passwd|secret|signature|token)|sig|key)=)[^&;#\s]+", re.IGNORECASE
 )
