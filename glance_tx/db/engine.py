@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from attrs import define
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as DeadlinePassed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -88,6 +89,8 @@ class Database:
     :param wait_seconds: Longest wait of a transaction for a connection.
     :param stop_seconds: Longest wait of `stop` for transactions that are still running.
     :param statement_seconds: Longest wait for a server to carry out one statement.
+    :param transaction_seconds: Longest wait for a transaction: for a server, or a disk, that neither answers nor
+        breaks the connection. It stays taken for as long.
     :raises UnsupportedDatabase: The URL cannot be used.
     """
 
@@ -105,6 +108,7 @@ class Database:
         wait_seconds: float = 30.0,
         stop_seconds: float = 30.0,
         statement_seconds: float = 30,
+        transaction_seconds: float = 60.0,
     ) -> None:
         self.clock = cast(IReactorTime, reactor)
         self._reactor = reactor
@@ -113,6 +117,7 @@ class Database:
         self._wait_seconds = wait_seconds
         self._stop_seconds = stop_seconds
         self._statement_seconds = statement_seconds
+        self._transaction_seconds = transaction_seconds
         self._kept: list[_Place] = []
         self._places: Places[_Place] | None = None
 
@@ -168,7 +173,7 @@ class Database:
             returns values, no cursor.
         :param readonly: The function only reads. It sees one state of the database throughout.
         :raises CatalogUnavailable: The database cannot be reached, or not in time. Nothing was changed, unless it was
-            the answer to a commit that was lost.
+            the answer to a commit that was lost, or is yet to come.
         :raises StatementFailed: The database does not take what the function gave it.
         """
         places = self._places
@@ -180,7 +185,12 @@ class Database:
         # Apart from the thread's own Deferred: cancelling this one gives the connection to nobody else early.
         result: Deferred[_T] = Deferred()
         working.addBoth(self._ended, places, place, readonly, result)
-        return await result
+        try:
+            return await result.addTimeout(self._transaction_seconds, self.clock)
+        except DeadlinePassed as error:
+            reason = f"a transaction did not end within {self._transaction_seconds:g} seconds"
+            self._log.warn("database: {reason}", reason=reason)
+            raise CatalogUnavailable(reason) from error
 
     def _ended(
         self, outcome: _T | Failure, places: Places[_Place], place: _Place, readonly: bool, result: Deferred[_T]

@@ -235,6 +235,28 @@ class DatabaseContract(DatabaseCase):
         self.assertEqual(await database.transact(names), [])
         self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
+    async def test_a_transaction_has_a_deadline(self) -> None:
+        """
+        Nobody waits for ever for a server that says nothing; the connection stays taken until it does.
+        """
+        database = await self.open(size=1, transaction_seconds=7)
+        gate = self.gate()
+        hanging = started(database.transact(gate, "held"))
+        await gate.entered()
+        lines = self.logged()
+        self.reactor.clock.advance(6.9)
+        self.assertFalse(hanging.called)
+        self.reactor.clock.advance(0.2)
+        with self.assertRaises(CatalogUnavailable) as caught:
+            await hanging
+        self.assertIn("did not end within 7 seconds", str(caught.exception))
+        self.assertIn("did not end within 7 seconds", "\n".join(lines))
+        after = started(database.transact(names))
+        self.assertFalse(after.called)
+        gate.open()
+        self.assertEqual(await after, ["held"])
+        self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
+
     async def test_reading_sees_one_state_throughout(self) -> None:
         """
         A reading transaction does not see what others commit while it runs.
