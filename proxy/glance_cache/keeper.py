@@ -221,8 +221,8 @@ class Keeper:
         """
         Remove an entry. From now on it is not found any more; who uses it can do so to the end.
 
-        Repeating it waits for the first removal. Where the files cannot be removed the entry stays in the table, as
-        gone, and so does its room.
+        Repeating it waits for the first removal, and tries again if that failed: where the files cannot be removed the
+        entry stays in the table, as gone, and so does its room.
         """
         if entry.state is EntryState.GONE:
             return self._chores.run(self._settle(entry))
@@ -238,6 +238,8 @@ class Keeper:
 
     async def _settle(self, entry: Entry) -> None:
         await entry.lane.run(lambda: None)
+        if self._entries.get(entry.key) is entry:
+            await self._remove(entry)
 
     async def _remove(self, entry: Entry) -> None:
         try:
@@ -246,7 +248,8 @@ class Keeper:
             self._log.error("entry {entry} cannot be removed: {error}", entry=entry.key, error=error)
             return
         entry.room.release()
-        del self._entries[entry.key]
+        if self._entries.get(entry.key) is entry:  # and nobody else was faster
+            del self._entries[entry.key]
         if not self._account.settled:
             self._removed_early.add(entry.key)
 

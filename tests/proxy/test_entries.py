@@ -339,6 +339,25 @@ class RemoveTests(EntriesTestCase):
         self.assert_tidy(world)
         self.assertEqual(await world.read(await world.fill(image_id=OTHER)), DATA)
 
+    async def test_what_could_not_be_removed_at_first(self) -> None:
+        """Once the disk can be written again such an entry is removed, by the next fill of its image."""
+
+        class Sticky(UnsyncedFiles):
+            sticks = True
+
+            def remove(self, path: Path) -> bool:
+                if self.sticks and path.suffix == ".catalog" and path.exists():
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                return super().remove(path)
+
+        files = Sticky()
+        world = await self.started(files)
+        await world.fill()
+        await world.store.remove(IMAGE)
+        files.sticks = False
+        self.assertEqual(await world.read(await world.fill()), DATA)
+        self.assert_tidy(world)
+
 
 class InventoryTests(EntriesTestCase):
     """
