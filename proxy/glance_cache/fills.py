@@ -162,7 +162,8 @@ class Fill:
         """
         self._readable = False
         if error is not None:
-            self._growth.give_up(FillFailed(self.facts.image_id, str(error)))
+            reason = error.reason if isinstance(error, FillFailed) else str(error)
+            self._growth.give_up(FillFailed(self.facts.image_id, reason))
         self._begun.fire(error)
         self._ended.fire(error)
 
