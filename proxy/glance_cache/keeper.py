@@ -147,15 +147,14 @@ class Keeper:
 
     def lend_verified(self, entry: Entry, descriptor: int, offset: int, length: int) -> IFileBody:
         """
-        Make a body of a complete entry: verified, and in memory, before it is sent.
+        Make a body of a complete entry: verified before it is sent.
         """
 
         def stamp() -> Stamp:
             return Stamp.of(self._folder.files.stat(descriptor))
 
         verified = VerifiedGrowth(self.reading(entry).verifier, stamp, offset, offset + length)
-        resident = Resident(verified, descriptor, self._lanes.lane(f"read-{entry.key}"))
-        return self.lend(entry, descriptor, offset, length, resident, verified.stop)
+        return self.lend(entry, descriptor, offset, length, verified, verified.stop)
 
     def lend(
         self,
@@ -167,7 +166,7 @@ class Keeper:
         closed: Callable[[], object] = lambda: None,
     ) -> IFileBody:
         """
-        Make a body of an entry's file (see `EntryKeeper`).
+        Make a body of an entry's file (see `EntryKeeper`), in memory before it is sent.
 
         :param closed: Called when it is closed.
         """
@@ -177,7 +176,9 @@ class Keeper:
             self.leave(entry)
 
         entry.enter()
-        return EntryBody(descriptor, offset, length, growth, leave)
+        # What a fill wrote long ago is as cold to its slow readers as anything else on the disk.
+        resident = Resident(growth, descriptor, self._lanes.lane(f"read-{entry.key}"))
+        return EntryBody(descriptor, offset, length, resident, leave)
 
     def leave(self, entry: Entry) -> None:
         """

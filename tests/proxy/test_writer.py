@@ -12,7 +12,7 @@ from glance_cache.errors import EntryBusy
 from glance_cache.interfaces import ImageFacts
 from glance_tx.streaming.digest import Digests
 from glance_tx.streaming.errors import BodyTooShort
-from glance_tx.streaming.growth import GrowingFile
+from glance_tx.streaming.growth import GrowingFile, WholeFile
 from tests.doubles.pools import SteppedPool
 from tests.proxy.folders import (
     DATA,
@@ -26,6 +26,7 @@ from tests.proxy.folders import (
     facts_of,
     open_files,
 )
+from tests.streaming.files import drop_from_memory
 
 
 class FillTests(EntriesTestCase):
@@ -53,6 +54,24 @@ class FillTests(EntriesTestCase):
             follower.take()
         self.assertEqual(follower.value(), DATA)
         self.assertEqual(world.store.inventory()[0].users, 0)
+
+    def test_a_follower_far_behind(self) -> None:
+        """What left the memory before a follower came to it is read in a thread, not in the reactor."""
+        world = World(self.path, pool=SteppedPool())
+        self.finish(world, world.start())
+        writer = self.finish(world, world.store.begin(facts_of(DATA)))
+        self.finish(world, writer.append(DATA))
+        with world.data_path(facts_of(DATA)).open("rb") as file:
+            drop_from_memory(self, file.fileno())
+        follower = SlowReader(writer.open_body(0, len(DATA), WholeFile(len(DATA))))
+        follower.take()
+        self.assertEqual((follower.value(), world.pool.waiting), (b"", 1))
+        while not follower.ended.called:
+            world.pool.run_all()
+            follower.take()
+        self.assertEqual(follower.value(), DATA)
+        self.finish(world, writer.abort())
+        self.finish(world, world.stop())
 
     async def test_there_is_no_moment_between_fill_and_entry(self) -> None:
         """As soon as the commit is done the entry can be opened, and the writer gives no bodies any more."""
