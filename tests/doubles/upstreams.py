@@ -73,6 +73,7 @@ class ScriptedUpstream:
     :ivar says_length: Whether bodies have a length.
     :ivar outcomes: What becomes of the next calls of `open_data`: an exception is raised, a Deferred waited for
         first, a number is the length that the body claims; ``None`` lets it go well, as does an empty list.
+    :ivar ready: Data that comes all at once.
     :ivar asked: Calls of `open_data`: credentials and offset.
     :ivar sources: What they returned.
     """
@@ -81,6 +82,7 @@ class ScriptedUpstream:
     records: dict[str, Mapping[str, object] | Exception] = field(factory=dict)
     says_length: bool = True
     outcomes: list[Exception | Deferred[None] | int | None] = field(factory=list)
+    ready: dict[str, bytes] = field(factory=dict)
     asked: list[tuple[str | None, int]] = field(factory=list)
     authorized: list[str] = field(factory=list)
     sources: list[ScriptedSource] = field(factory=list)
@@ -103,6 +105,9 @@ class ScriptedUpstream:
         assert isinstance(facts, ImageFacts)
         length = outcome if isinstance(outcome, int) else facts.size - offset
         self.sources.append(ScriptedSource(length if self.says_length else None))
+        if image_id in self.ready:
+            self.sources[-1].send(self.ready[image_id][offset:])
+            self.sources[-1].end()
         return self.sources[-1]
 
     async def show(self, image_id: str, credentials: UpstreamCredentials) -> Mapping[str, object]:
