@@ -8,6 +8,7 @@ What it takes to be a daemon under ``twistd``: options, a log, parts that start 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from twisted.python.threadpool import ThreadPool
 from glance_tx.errors import FactualError
 from glance_tx.settings import Loaded, Program, SettingsError, load
 from glance_tx.settings.daemon import LogSettings
-from glance_tx.telemetry.logs import log_observer, open_log, set_log_level
+from glance_tx.telemetry.logs import LogFile, log_observer, open_log, set_log_level
 from glance_tx.web.server import WebService
 
 __all__ = ["Daemon", "DaemonOptions", "IPart", "Part", "Threads", "load_or_exit", "refuse_to_start"]
@@ -142,7 +143,7 @@ class Daemon(MultiService):
     Parts that are started one after another, then ports that are served; and the other way round at the end.
 
     A part or a port that cannot be started ends the process, with one line in the log and an exit status that is
-    not 0.
+    not 0. On SIGHUP the log file is opened anew, as those who rotate logs expect.
 
     :param log: How the daemon logs.
     :param warnings: What is to be said of the configuration.
@@ -166,6 +167,8 @@ class Daemon(MultiService):
         self._log_settings = log
         self._warnings = warnings
         self._parts = tuple(parts)
+        self._log_file: LogFile | None = None
+        self._hangup: Any = None
         self._started: list[IPart] = []
         self._starting: Deferred[None] | None = None
 
@@ -178,6 +181,7 @@ class Daemon(MultiService):
             out = open_log(settings.log_file)
         except OSError as error:
             refuse_to_start(str(self.name), f"cannot write the log {settings.log_file}: {error.strerror}")
+        self._log_file = out if isinstance(out, LogFile) else None
         set_log_level(debug=settings.debug)
         parent.setComponent(ILogObserver, log_observer(out, settings.log_format, debug=settings.debug))
         super().setServiceParent(parent)
@@ -187,8 +191,11 @@ class Daemon(MultiService):
         Start everything, in the background.
         """
         super().startService()
+        # twistd leaves this signal alone, and it would end the process.
+        self._hangup = signal.signal(signal.SIGHUP, self._hung_up)
         for warning in self._warnings:
-            self._log.warn("{warning}", warning=str(warning))
+            # Not as "warning": Twisted takes an event with that key for one of Python's warnings.
+            self._log.warn("{problem}", problem=str(warning))
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
 
@@ -198,6 +205,9 @@ class Daemon(MultiService):
 
         :return: Fires when it has stopped.
         """
+        if self._hangup is not None:
+            signal.signal(signal.SIGHUP, self._hangup)
+            self._hangup = None
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
@@ -218,6 +228,17 @@ class Daemon(MultiService):
                 await part.stop()
             except Exception:  # the others are to be stopped all the same
                 self._log.failure("{part} did not stop well", part=part)
+
+    def _hung_up(self, *_: object) -> None:
+        # In the middle of anything: the log itself may be at work.
+        self._reactor.callFromThread(self._reopen_log)
+
+    def _reopen_log(self) -> None:
+        if self._log_file is not None:
+            try:
+                self._log_file.reopen()
+            except OSError as error:
+                self._log.error("the log cannot be opened anew: {reason}", reason=error.strerror)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):

@@ -1,0 +1,244 @@
+"""
+Tests of how a daemon starts, stops, and says that it cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Application, IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+
+from glance_tx import tap as api_tap
+from glance_tx.settings.daemon import LogSettings
+from glance_tx.telemetry.logs import set_log_level
+from glance_tx.web.connections import DrainingSite
+from glance_tx.web.daemon import Daemon, DaemonOptions, Part
+from glance_tx.web.errors import ListenFailed
+from glance_tx.web.server import WebService, tcp_endpoint
+
+
+@define
+class RecordingReactor:
+    """
+    Notes what a daemon that cannot start asks of the reactor.
+    """
+
+    stopped: int = 0
+    triggers: list[tuple[object, ...]] = field(factory=list)
+
+    def addSystemEventTrigger(self, *trigger: object) -> None:
+        self.triggers.append(trigger)
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class DaemonTests(TestCase):
+    """
+    `Daemon` starts its parts in order, then serves, and ends the other way round.
+    """
+
+    def setUp(self) -> None:
+        self.calls: list[str] = []
+        self.reactor = RecordingReactor()
+        self.events: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def part(self, name: str, *, waits: Deferred[None] | None = None, fails: Exception | None = None) -> Part:
+        async def start() -> None:
+            self.calls.append(f"start {name}")
+            if waits is not None:
+                await waits
+            if fails is not None:
+                raise fails
+
+        async def stop() -> None:
+            self.calls.append(f"stop {name}")
+
+        return Part(start, stop)
+
+    def port(self, number: int = 0) -> WebService:
+        site = DrainingSite(Resource(), reactor)  # type: ignore[arg-type]
+        return WebService(reactor, tcp_endpoint(reactor, "127.0.0.1", number), site, drain_seconds=5)  # type: ignore[arg-type]
+
+    def daemon(self, *parts: Part, ports: tuple[WebService, ...] = (), warnings: tuple[str, ...] = ()) -> Daemon:
+        return Daemon(self.reactor, "test-daemon", LogSettings(), warnings, parts, ports)
+
+    def new_path(self) -> Path:
+        return Path(self.mktemp()).absolute()
+
+    def said(self) -> list[str]:
+        return [formatEvent(event) or "" for event in self.events]
+
+    async def test_order(self) -> None:
+        """
+        Parts start one after another and stop in the opposite order.
+        """
+        daemon = self.daemon(self.part("a"), self.part("b"))
+        daemon.startService()
+        await daemon.stopService()
+        self.assertEqual(self.calls, ["start a", "start b", "stop b", "stop a"])
+
+    async def test_ports_last(self) -> None:
+        """
+        A port is served when every part has started, and closed before the first one stops.
+        """
+        ready: Deferred[None] = Deferred()
+        port = self.port()
+        daemon = self.daemon(self.part("slow", waits=ready), ports=(port,))
+        daemon.startService()
+        self.assertFalse(port.running)
+        ready.callback(None)
+        self.assertTrue(port.running)
+        await daemon.stopService()
+        self.assertFalse(port.running)
+
+    async def test_stopped_while_starting(self) -> None:
+        """
+        A daemon that is stopped before it is ready stops the parts that had started, and serves nothing.
+        """
+        port = self.port()
+        daemon = self.daemon(self.part("a"), self.part("slow", waits=Deferred()), ports=(port,))
+        daemon.startService()
+        await daemon.stopService()
+        self.assertEqual(self.calls, ["start a", "start slow", "stop a"])
+        self.assertFalse(port.running)
+        self.assertEqual(self.reactor.stopped, 0)
+
+    async def test_part_fails(self) -> None:
+        """
+        A part that cannot start ends the process with status 1, and is said in a line without a traceback.
+        """
+        daemon = self.daemon(self.part("a", fails=ListenFailed("here", "no")), self.part("b"))
+        daemon.startService()
+        self.assertEqual(self.calls, ["start a"])
+        self.assertEqual(self.reactor.stopped, 1)
+        self.assertEqual(self.reactor.triggers, [("after", "shutdown", os._exit, 1)])
+        self.assertIn("test-daemon cannot start: cannot listen on here: no", self.said())
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_defect_in_a_part(self) -> None:
+        """
+        A defect in a part ends the process too, with a traceback in the log.
+        """
+        self.daemon(self.part("a", fails=ZeroDivisionError("oops"))).startService()
+        self.assertEqual(self.reactor.stopped, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_taken_port(self) -> None:
+        """
+        A port that somebody else has ends the process too.
+        """
+        taken = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(taken.stopListening)
+        daemon = self.daemon(self.part("a"), ports=(self.port(taken.getHost().port),))
+        daemon.startService()
+        self.assertEqual(self.reactor.stopped, 1)
+        await daemon.stopService()
+        self.assertEqual(self.calls, ["start a", "stop a"])
+
+    async def test_part_does_not_stop_well(self) -> None:
+        """
+        A part that fails to stop does not keep the others from being stopped.
+        """
+
+        async def fail() -> None:
+            raise ZeroDivisionError("oops")
+
+        daemon = self.daemon(self.part("a"), Part(stop=fail))
+        daemon.startService()
+        await daemon.stopService()
+        self.assertEqual(self.calls, ["start a", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_warnings(self) -> None:
+        """
+        What is to be said of the configuration is said once, at the start.
+        """
+        daemon = self.daemon(warnings=("[DEFAULT] x: no effect",))
+        daemon.startService()
+        await daemon.stopService()
+        self.assertEqual(self.said().count("[DEFAULT] x: no effect"), 1)
+
+    async def test_log(self) -> None:
+        """
+        An application with a daemon logs in the daemon's way, into its file.
+        """
+        self.addCleanup(set_log_level, debug=False)
+        path = self.new_path()
+        application: Any = Application("test")
+        settings = LogSettings(log_file=path, log_format="json")
+        Daemon(self.reactor, "test-daemon", settings, (), (), ()).setServiceParent(application)
+        observer = application.getComponent(ILogObserver)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        IService(application).startService()
+        await succeed(None)
+        self.assertIn('"message":"test-daemon is ready"', path.read_text())
+
+    async def test_log_is_reopened(self) -> None:
+        """
+        On SIGHUP the log goes on in a new file of the same name, for whoever rotates it.
+        """
+        self.addCleanup(set_log_level, debug=False)
+        path = self.new_path()
+        application: Any = Application("test")
+        daemon = Daemon(reactor, "test-daemon", LogSettings(log_file=path), (), (), ())
+        daemon.setServiceParent(application)
+        before = signal.getsignal(signal.SIGHUP)
+        daemon.startService()
+        path.rename(path.with_suffix(".1"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not path.exists():
+            await self.turn()
+        await daemon.stopService()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def turn(self) -> Deferred[None]:
+        """
+        Wait for one turn of the reactor.
+        """
+        turned: Deferred[None] = Deferred()
+        reactor.callLater(0, turned.callback, None)  # type: ignore[attr-defined]
+        return turned
+
+
+class OptionsTests(SynchronousTestCase):
+    """
+    The command line names files, and nothing else.
+    """
+
+    def test_defaults(self) -> None:
+        """
+        Without arguments no file is named.
+        """
+        options = DaemonOptions()
+        options.parseOptions([])
+        self.assertEqual((options["config_files"], options["config_dirs"]), ([], []))
+
+    def test_files(self) -> None:
+        """
+        Files and folders may be repeated, and keep their order.
+        """
+        options = api_tap.Options()
+        options.parseOptions(["--config-file", "/a", "--config-dir=/d", "--config-file=b"])
+        self.assertEqual(options["config_files"], [Path("/a"), Path("b").absolute()])
+        self.assertEqual(options["config_dirs"], [Path("/d")])
+
+    def test_unknown(self) -> None:
+        """
+        Anything else is refused.
+        """
+        self.assertRaises(usage.UsageError, DaemonOptions().parseOptions, ["--port", "1"])
