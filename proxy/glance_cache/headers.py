@@ -4,7 +4,6 @@ Which header lines a proxy passes on, and which it keeps to itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -27,18 +26,16 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Names that concern one connection only (RFC 9110 section 7.6.1)."""
 
-_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
 
 def end_to_end(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
     """
     List the lines that are for the other end: neither hop-by-hop, nor named by Connection, nor about the framing
-    of the message, which each connection has of its own; nor any that is malformed.
+    of the message, which each connection has of its own.
     """
     named = {name.strip().lower() for line in headers.getRawHeaders(b"connection", []) for name in line.split(b",")}
     for name, lines in headers.getAllRawHeaders():
         lowered = name.lower()
-        if lowered in HOP_BY_HOP or lowered in named or lowered == b"content-length" or not _NAME.fullmatch(name):
+        if lowered in HOP_BY_HOP or lowered in named or lowered == b"content-length":
             continue
         for line in lines:
             yield name, line

@@ -133,7 +133,7 @@ class PassThrough:
             if lowered in _NOT_PASSED_BACK:
                 continue
             text = value.decode("latin-1")
-            lines.append((name.decode("ascii"), lead_back(text, request) if lowered == b"location" else text))
+            lines.append((name.decode("latin-1"), lead_back(text, request) if lowered == b"location" else text))
         return tuple(lines)
 
 
