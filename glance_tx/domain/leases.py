@@ -32,11 +32,12 @@ well below the time after which a lease counts as silent.
 
 
 async def persistently(
-    clock: IReactorTime, call: Callable[[], Awaitable[T]], pauses: Sequence[float] = RETRY_SECONDS
+    clock: IReactorTime, lease: Lease, call: Callable[[], Awaitable[T]], pauses: Sequence[float] = RETRY_SECONDS
 ) -> T:
     """
     Do something in the database, again where it was not available.
 
+    :param lease: What it is about, for the log.
     :param call: Harmless when repeated after a success that went unnoticed.
     :param pauses: Seconds to wait before each further try.
     :raises CatalogUnavailable: By the last try; the outcome is unknown.
@@ -45,7 +46,14 @@ async def persistently(
         try:
             return await call()
         except CatalogUnavailable as problem:
-            _log.warn("trying again in {pause} s: {problem}", pause=pause, problem=str(problem))
+            _log.warn(
+                "the database cannot be told about the upload to {image_id} (fence {fence}), trying again in "
+                "{pause} s: {problem}",
+                image_id=lease.image_id,
+                fence=lease.fence,
+                pause=pause,
+                problem=str(problem),
+            )
         await deferLater(clock, pause)
     return await call()
 

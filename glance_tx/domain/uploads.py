@@ -217,7 +217,9 @@ class Upload:
     async def _finish(self, lease: Lease, data: StoredData) -> Image:
         tools = self._tools
         try:
-            return await persistently(tools.clock, lambda: tools.repository.finish_upload(lease, data, tools.now()))
+            return await persistently(
+                tools.clock, lease, lambda: tools.repository.finish_upload(lease, data, tools.now())
+            )
         except Exception:
             # Also after LeaseLost: a try whose answer was lost may have ended the lease by its success.
             image = await self._settle(lease)
@@ -233,8 +235,8 @@ class Upload:
         """
         tools = self._tools
         try:
-            await persistently(tools.clock, lambda: tools.repository.end_lease(lease, tools.now()))
-            image = await persistently(tools.clock, lambda: tools.repository.get(lease.image_id))
+            await persistently(tools.clock, lease, lambda: tools.repository.end_lease(lease, tools.now()))
+            image = await persistently(tools.clock, lease, lambda: tools.repository.get(lease.image_id))
         except ImageNotFound:
             image = None
         except CatalogUnavailable as problem:
@@ -251,7 +253,7 @@ class Upload:
         """
         tools = self._tools
         try:
-            await persistently(tools.clock, lambda: tools.repository.end_lease(lease, tools.now()))
+            await persistently(tools.clock, lease, lambda: tools.repository.end_lease(lease, tools.now()))
             if not clear:
                 await tools.repository.forget_lease(lease)
         except CatalogUnavailable as problem:

@@ -5,8 +5,10 @@ Image data coming in, where something goes wrong.
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from glance_tx.domain.errors import (
+    CatalogUnavailable,
     ImageGone,
     ImageNotFound,
     LeaseLost,
@@ -59,6 +61,21 @@ class InterruptedUploadTests(TransfersCase):
             self.failureResultOf(upload, CancelledError)
             self.assertEqual(reader.cancelled, 1)
             await self.assert_queued(created)
+
+    async def test_retries_are_logged(self) -> None:
+        """
+        While the database is away the log says which upload waits for it.
+        """
+        created = await self.world.create()
+        trouble = Trouble()
+        trouble.fail("before finish_upload", CatalogUnavailable("away"))
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        upload = self.start(self.world.transfers(trouble), BytesReader(DATA), created)
+        self.world.settle(upload)
+        self.successResultOf(upload)
+        self.assertIn(f"about the upload to {created.id} (fence 1), trying again in 0.2 s", formatEvent(events[0]))
 
     async def test_cancelled_while_the_store_is_slow(self) -> None:
         """
