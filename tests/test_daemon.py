@@ -9,11 +9,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
 from twisted.application.service import Application, IService
-from twisted.internet import reactor
+from twisted.internet import defer, reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -23,19 +23,20 @@ from glance_tx import tap as api_tap
 from glance_tx.settings.daemon import LogSettings
 from glance_tx.telemetry.logs import set_log_level
 from glance_tx.web.connections import DrainingSite
-from glance_tx.web.daemon import Daemon, DaemonOptions, Part
+from glance_tx.web.daemon import PART_SECONDS, Daemon, DaemonOptions, Part
 from glance_tx.web.errors import ListenFailed
 from glance_tx.web.server import WebService, tcp_endpoint
 
 
-@define
-class RecordingReactor:
+class RecordingReactor(Clock):
     """
     Notes what a daemon that cannot start asks of the reactor.
     """
 
-    stopped: int = 0
-    triggers: list[tuple[object, ...]] = field(factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = 0
+        self.triggers: list[tuple[object, ...]] = []
 
     def addSystemEventTrigger(self, *trigger: object) -> None:
         self.triggers.append(trigger)
@@ -162,6 +163,22 @@ class DaemonTests(TestCase):
         await daemon.stopService()
         self.assertEqual(self.calls, ["start a", "stop a"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_part_that_hangs(self) -> None:
+        """
+        A part that does not come to its end is left behind after a while.
+        """
+
+        async def hang() -> None:
+            await Deferred()
+
+        daemon = self.daemon(self.part("a"), Part(stop=hang))
+        daemon.startService()
+        stopping = daemon.stopService()
+        self.reactor.advance(PART_SECONDS)
+        await stopping
+        self.assertEqual(self.calls, ["start a", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(defer.TimeoutError)), 1)
 
     async def test_warnings(self) -> None:
         """

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from attrs import field, frozen
 from twisted.application.service import MultiService
@@ -21,7 +21,6 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from glance_tx.errors import FactualError
 from glance_tx.settings import Loaded, Program, SettingsError, load
@@ -29,7 +28,11 @@ from glance_tx.settings.daemon import LogSettings
 from glance_tx.telemetry.logs import LogFile, log_observer, open_log, set_log_level
 from glance_tx.web.server import WebService
 
-__all__ = ["Daemon", "DaemonOptions", "IPart", "Part", "Threads", "load_or_exit", "refuse_to_start"]
+__all__ = ["Daemon", "DaemonOptions", "IPart", "Part", "load_or_exit", "refuse_to_start"]
+
+
+PART_SECONDS: Final = 40.0
+"""How long one part may take to stop; longer than lanes wait for a job that hangs."""
 
 
 class DaemonOptions(usage.Options):
@@ -115,27 +118,6 @@ class Part:
         See `IPart.stop`.
         """
         await self._stop()
-
-
-@frozen
-class Threads:
-    """
-    A thread pool as a part. To be named before everything that uses it.
-    """
-
-    pool: ThreadPool
-
-    async def start(self) -> None:
-        """
-        See `IPart.start`.
-        """
-        self.pool.start()
-
-    async def stop(self) -> None:
-        """
-        See `IPart.stop`.
-        """
-        self.pool.stop()
 
 
 class Daemon(MultiService):
@@ -225,7 +207,8 @@ class Daemon(MultiService):
         while self._started:
             part = self._started.pop()
             try:
-                await part.stop()
+                # A disk that hangs must not keep the process from ending.
+                await Deferred.fromCoroutine(part.stop()).addTimeout(PART_SECONDS, self._reactor)
             except Exception:  # the others are to be stopped all the same
                 self._log.failure("{part} did not stop well", part=part)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from glance_tx.settings import Settings
+from glance_tx.streaming.units import KiB
 from glance_tx.telemetry.access import AccessLog, AccessRecord
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics, RequestMetrics
@@ -72,6 +73,8 @@ class Edge:
             timeout_seconds=http.client_timeout_seconds,
             stall_seconds=http.stall_seconds,
             max_header_line_bytes=http.max_header_line_bytes,
+            # Room for a token and a service's token, both as long as a line may be.
+            max_head_bytes=max(64 * KiB, 3 * http.max_header_line_bytes),
         )
         return WebService(
             self._reactor,

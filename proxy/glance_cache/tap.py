@@ -10,7 +10,6 @@ from typing import Any, Final
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from twisted.web.client import HTTPConnectionPool
 
 from glance_cache.agent import UpstreamAgent
@@ -45,10 +44,10 @@ from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
-from glance_tx.streaming.lanes import Lanes
+from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics
-from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, Threads, load_or_exit, refuse_to_start
+from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.options import ListenSettings
@@ -109,8 +108,7 @@ class _Node:
         self.edge = Edge(
             reactor, settings, HealthChecks(reactor), cache_faults(), "glance_cache", rewrite=without_minor_version
         )
-        self._pool = ThreadPool(0, settings[ThreadSettings].body_threads, "bodies")
-        self._lanes = Lanes(reactor, self._pool)
+        self._lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
@@ -133,8 +131,7 @@ class _Node:
         List what starts, in order.
         """
         parts: list[IPart] = [
-            Threads(self._pool),
-            Part(stop=self._lanes.drain),
+            self._lanes,
             Part(stop=self._connections.closeCachedConnections),
             self._entries,
             self._index,

@@ -106,7 +106,8 @@ class DaemonProcess:
         twistd = Path(sys.executable).with_name("twistd")
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [twistd, "--nodaemon", "--pidfile=", self.name, "--config-file", path],
+                # A shell that puts the tests into the background has them, and so their children, ignore SIGINT.
+                ["env", "--default-signal=INT", twistd, "--nodaemon", "--pidfile=", self.name, "--config-file", path],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
