@@ -147,13 +147,19 @@ def _compose(reactor: Any, settings: Settings, foundation: _Foundation, lanes: L
         foundation.presence.owner,
         reactor,
         _now,
-        UploadRules(limits.image_size_cap_bytes, limits.hashing_algorithm, lease_seconds),
+        UploadRules(
+            limits.image_size_cap_bytes,
+            limits.hashing_algorithm,
+            lease_seconds,
+            settings[UploadSettings].max_uploads,
+        ),
     )
     transfers = Transfers(repository, foundation.access, stores, tools)
 
     checks = HealthChecks(reactor)
     checks.add("database", partial(check_database, database))
     edge = Edge(reactor, settings, checks, api_faults(), "glance_api", rewrite=without_version)
+    edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: transfers.uploads)
     callers = Callers(foundation.identity)
     endpoint = PublicEndpoint(settings[ListenSettings].public_endpoint)
     for routes in (

@@ -23,6 +23,7 @@ from glance_tx.domain.errors import (
     QuotaExceeded,
     SizeMismatch,
     StatusConflict,
+    TooManyUploads,
 )
 from glance_tx.stores.errors import StoreFull, StoreUnavailable
 from glance_tx.streaming.errors import LaneStopped
@@ -35,7 +36,7 @@ __all__ = ["api_faults"]
 _RETRY_AFTER: Final = (("Retry-After", "5"),)
 
 
-def _try_later(exc: CatalogUnavailable | LaneStopped | StoreUnavailable) -> Fault:
+def _try_later(exc: CatalogUnavailable | LaneStopped | StoreUnavailable | TooManyUploads) -> Fault:
     return Fault(503, explanation=str(exc), headers=_RETRY_AFTER)
 
 
@@ -78,6 +79,7 @@ def api_faults() -> FaultTable:
             StatusConflict: 409,
             StoreFull: 413,
             StoreUnavailable: _try_later,
+            TooManyUploads: _try_later,
             UnsupportedMediaType: _unsupported_media_type,
         }
     )

@@ -171,6 +171,16 @@ class NoData(DomainError):
 
 
 @frozen
+class TooManyUploads(DomainError):
+    """
+    This process takes in as many images at once as it may.
+    """
+
+    message = "{self.limit} uploads are under way here already; try again later"
+    limit: int
+
+
+@frozen
 class CatalogUnavailable(DomainError):
     """
     The database cannot be reached, or did not answer in time.

@@ -131,6 +131,16 @@ class UploadSettings(Section):
             "have the same. Long enough for a database to restart; the dead of the node itself are found at once.",
         )
     )
+    max_uploads: int = option(
+        cfg.IntOpt(
+            "max_uploads",
+            min=1,
+            max=100_000,
+            default=100,
+            help="Most uploads that a process takes in at a time; more are answered 503 and may be tried again. Each may "
+            "hold up to 8 MiB of data in memory when the store is slow.",
+        )
+    )
 
 
 @frozen(kw_only=True)

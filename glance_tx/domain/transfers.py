@@ -20,6 +20,7 @@ from glance_tx.domain.errors import (
     NoData,
     SizeMismatch,
     StatusConflict,
+    TooManyUploads,
 )
 from glance_tx.domain.images import Image, ImageStatus, Location, may_become
 from glance_tx.domain.interfaces import IImageRepository
@@ -87,6 +88,13 @@ class Transfers:
         self._running: set[_Running] = set()
         self._idle: list[Deferred[None]] = []
 
+    @property
+    def uploads(self) -> int:
+        """
+        How many uploads run, or clear up.
+        """
+        return len(self._running)
+
     async def upload(
         self, caller: Caller, image_id: str, reader: IBodyReader, declared_size: int | None = None
     ) -> Image:
@@ -104,6 +112,7 @@ class Transfers:
         :raises FormatsNotSet: What the data are is not known yet.
         :raises ImageTooLarge: There are more data than one image may have.
         :raises SizeMismatch: They are not as long as declared.
+        :raises TooManyUploads: This process is busy with others.
         :raises ImageGone: The image was deleted meanwhile.
         :raises LeaseLost: The upload fell silent for so long that it was given up on.
         :raises StreamingError: They did not come whole.
@@ -116,6 +125,8 @@ class Transfers:
         if not image.formats_set:
             raise FormatsNotSet(image.id)
         size = self._expected_size(reader, declared_size)
+        if len(self._running) >= self._tools.rules.max_uploads:
+            raise TooManyUploads(self._tools.rules.max_uploads)
         return await self._start(Upload(self._tools, image.id, reader, size))
 
     async def download(self, caller: Caller, image_id: str, choose: ChooseRange) -> Download:

@@ -62,11 +62,13 @@ class UploadRules:
     :param image_size_cap: Most bytes of one image; stock's option of that name.
     :param hashing_algorithm: What ``os_hash_value`` is made with; any name hashlib knows.
     :param lease_seconds: How long an upload's lease lives without a sign.
+    :param max_uploads: Uploads that one process takes in at a time: each may hold some MiB in memory.
     """
 
     image_size_cap: int = 1024 * GiB
     hashing_algorithm: str = "sha512"
     lease_seconds: float = 60.0
+    max_uploads: int = 100
 
     @property
     def heartbeat_seconds(self) -> float:

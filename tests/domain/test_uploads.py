@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from glance_tx.domain.errors import (
     Forbidden,
@@ -15,6 +16,7 @@ from glance_tx.domain.errors import (
     ImageTooLarge,
     SizeMismatch,
     StatusConflict,
+    TooManyUploads,
 )
 from glance_tx.domain.images import Image, ImageStatus, Location
 from glance_tx.domain.interfaces import Lease
@@ -95,6 +97,29 @@ class UploadTests(TransfersCase):
         """
         created = await self.world.create()
         await self.world.transfers().upload(ADMIN, created.id, BytesReader(DATA))
+
+    async def test_too_many(self) -> None:
+        """
+        A process takes in so many uploads at a time and refuses others without reading them; when one has ended there
+        is room again.
+        """
+        created = [await self.world.create() for _ in range(3)]
+        transfers = self.world.transfers(max_uploads=2)
+        readers = [HeldReader() for _ in range(2)]
+        running = [
+            Deferred.fromCoroutine(transfers.upload(OWNER, image.id, reader))
+            for image, reader in zip(created, readers, strict=False)
+        ]
+        with self.assertRaises(TooManyUploads):
+            await transfers.upload(OWNER, created[2].id, BytesReader(DATA))
+        await self.assert_queued(created[2])
+        readers[0].arrive(b"")
+        await running[0]
+        await transfers.upload(OWNER, created[2].id, BytesReader(DATA))
+        self.assertEqual(transfers.uploads, 1)
+        readers[1].arrive(b"")
+        await running[1]
+        self.assertEqual(transfers.uploads, 0)
 
     async def test_permission(self) -> None:
         """

@@ -221,6 +221,7 @@ class World:
         clock: ThreadClock | None = None,
         image_size_cap: int = 1 << 40,
         hashing_algorithm: str = "sha512",
+        max_uploads: int = 100,
     ) -> UploadTools:
         """
         Make what a process's uploads work with.
@@ -236,7 +237,7 @@ class World:
             owner=owner,
             clock=clock or self.clock,
             now=self.now,
-            rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS),
+            rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS, max_uploads),
         )
 
     def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:

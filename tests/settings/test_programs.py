@@ -59,7 +59,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     },
     DatabaseSettings: {"url": "sqlite:////var/lib/glance/glance.sqlite", "max_pool_size": 5},
     FileStoreSettings: {"folder": Path("/var/lib/glance/images")},
-    UploadSettings: {"lease_seconds": 60},
+    UploadSettings: {"lease_seconds": 60, "max_uploads": 100},
     FormatSettings: {
         "container_formats": ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"),
         "disk_formats": ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"),
