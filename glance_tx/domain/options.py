@@ -137,8 +137,8 @@ class UploadSettings(Section):
             min=1,
             max=100_000,
             default=100,
-            help="Most uploads that a process takes in at a time; more are answered 503 and may be tried again. Each may "
-            "hold up to 8 MiB of data in memory when the store is slow.",
+            help="Most uploads that a process takes in at a time; more are answered 503 and may be tried again. Each "
+            "may hold up to 8 MiB of data in memory when the store is slow.",
         )
     )
 

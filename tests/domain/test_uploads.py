@@ -112,7 +112,7 @@ class UploadTests(TransfersCase):
         ]
         with self.assertRaises(TooManyUploads):
             await transfers.upload(OWNER, created[2].id, BytesReader(DATA))
-        await self.assert_queued(created[2])
+        self.assertIs((await self.world.repository.get(created[2].id)).status, ImageStatus.QUEUED)
         readers[0].arrive(b"")
         await running[0]
         await transfers.upload(OWNER, created[2].id, BytesReader(DATA))
