@@ -93,7 +93,9 @@ def makeService(options: Options) -> IService:
         foundation = _lay_foundation(loaded, lanes)
     except FactualError as error:
         refuse_to_start(GLANCE_API.name, str(error))
-    return _compose(reactor, loaded.settings, foundation, lanes)
+    service = _Service(reactor, loaded.settings, foundation, lanes)
+    log = loaded.settings[LogSettings]
+    return Daemon(reactor, GLANCE_API.name, log, foundation.warnings, service.parts(), service.edge.ports())
 
 
 def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
@@ -114,76 +116,90 @@ def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
         yield Problem("no effect: glance-api does not publish events yet", None, RedisSettings.GROUP, "url")
 
 
-def _compose(reactor: Any, settings: Settings, foundation: _Foundation, lanes: Lanes) -> Daemon:
-    limits = settings[LimitSettings]
-    database_settings = settings[DatabaseSettings]
-    lease_seconds = float(settings[UploadSettings].lease_seconds)
-    stores: Mapping[str, IStore] = {foundation.store.name: foundation.store}
+class _Service:
+    """
+    One process of the image service: what it is made of, and in which order that starts.
+    """
 
-    database = Database(reactor, database_settings.url, size=database_settings.max_pool_size)
-    repository = SqlImages(database, _now)
-    reclaimer = Reclaimer(repository, stores)
-    recovery = Recovery(
-        repository,
-        foundation.presence,
-        lanes.lane("presence"),
-        reclaimer,
-        reactor,
-        _now,
-        RecoverySettings(lease_seconds=lease_seconds),
-    )
-    rules = ImageRules(
-        settings[FormatSettings].container_formats,
-        settings[FormatSettings].disk_formats,
-        limits.property_quota,
-        limits.tag_quota,
-    )
-    catalog = Catalog(repository, foundation.access, reclaimer, _now, CatalogSettings(rules, limits.page_limit_max))
-    tools = UploadTools(
-        repository,
-        reclaimer,
-        foundation.store,
-        lanes,
-        foundation.presence.owner,
-        reactor,
-        _now,
-        UploadRules(
-            limits.image_size_cap_bytes,
-            limits.hashing_algorithm,
-            lease_seconds,
-            settings[UploadSettings].max_uploads,
-        ),
-    )
-    transfers = Transfers(repository, foundation.access, stores, tools)
+    def __init__(self, reactor: Any, settings: Settings, foundation: _Foundation, lanes: Lanes) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._foundation = foundation
+        self._lanes = lanes
+        self._lease_seconds = float(settings[UploadSettings].lease_seconds)
+        self._stores: Mapping[str, IStore] = {foundation.store.name: foundation.store}
+        database = settings[DatabaseSettings]
+        self._database = Database(reactor, database.url, size=database.max_pool_size)
+        self._repository = SqlImages(self._database, _now)
+        self._reclaimer = Reclaimer(self._repository, self._stores)
+        self._recovery = self._make_recovery()
+        self._transfers = Transfers(self._repository, foundation.access, self._stores, self._upload_tools())
+        self.edge = self._make_edge()
 
-    checks = HealthChecks(reactor)
-    checks.add("database", partial(check_database, database))
-    edge = Edge(reactor, settings, checks, api_faults(), "glance_api", rewrite=without_version)
-    edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: transfers.uploads)
-    callers = Callers(foundation.identity)
-    endpoint = PublicEndpoint(settings[ListenSettings].public_endpoint)
-    for routes in (
-        VersionRoutes(endpoint),
-        ImageRoutes(catalog, callers, endpoint, limits.page_limit_default),
-        ImageDataRoutes(transfers, callers),
-        SchemaRoutes(callers, rules),
-    ):
-        routes.mount(edge.app)
+    def parts(self) -> list[IPart]:
+        """
+        List what starts, in order.
+        """
+        return [
+            Part(stop=self._leave),
+            self._lanes,
+            Part(self._database.start, self._database.stop),
+            Part(self._start_recovery, self._recovery.stop),
+            Part(stop=self._transfers.stop),
+        ]
 
-    async def start_recovery() -> None:
-        recovery.start()
+    def _make_recovery(self) -> Recovery:
+        return Recovery(
+            self._repository,
+            self._foundation.presence,
+            self._lanes.lane("presence"),
+            self._reclaimer,
+            self._reactor,
+            _now,
+            RecoverySettings(lease_seconds=self._lease_seconds),
+        )
 
-    async def leave() -> None:
-        foundation.presence.stop()
+    def _upload_tools(self) -> UploadTools:
+        limits = self._settings[LimitSettings]
+        max_uploads = self._settings[UploadSettings].max_uploads
+        return UploadTools(
+            self._repository,
+            self._reclaimer,
+            self._foundation.store,
+            self._lanes,
+            self._foundation.presence.owner,
+            self._reactor,
+            _now,
+            UploadRules(limits.image_size_cap_bytes, limits.hashing_algorithm, self._lease_seconds, max_uploads),
+        )
 
-    parts: list[IPart] = [
-        Part(stop=leave),
-        lanes,
-        Part(database.start, database.stop),
-        Part(start_recovery, recovery.stop),
-        Part(stop=transfers.stop),
-    ]
-    return Daemon(reactor, GLANCE_API.name, settings[LogSettings], foundation.warnings, parts, edge.ports())
+    def _make_edge(self) -> Edge:
+        checks = HealthChecks(self._reactor)
+        checks.add("database", partial(check_database, self._database))
+        edge = Edge(self._reactor, self._settings, checks, api_faults(), "glance_api", rewrite=without_version)
+        edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: self._transfers.uploads)
+        limits, formats = self._settings[LimitSettings], self._settings[FormatSettings]
+        rules = ImageRules(formats.container_formats, formats.disk_formats, limits.property_quota, limits.tag_quota)
+        catalog = Catalog(
+            self._repository,
+            self._foundation.access,
+            self._reclaimer,
+            _now,
+            CatalogSettings(rules, limits.page_limit_max),
+        )
+        callers = Callers(self._foundation.identity)
+        endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
+        VersionRoutes(endpoint).mount(edge.app)
+        ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)
+        ImageDataRoutes(self._transfers, callers).mount(edge.app)
+        SchemaRoutes(callers, rules).mount(edge.app)
+        return edge
+
+    async def _start_recovery(self) -> None:
+        self._recovery.start()
+
+    async def _leave(self) -> None:
+        self._foundation.presence.stop()
 
 
 def _now() -> datetime:
