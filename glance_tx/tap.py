@@ -133,7 +133,7 @@ class _Service:
         self._repository = SqlImages(self._database, _now)
         self._reclaimer = Reclaimer(self._repository, self._stores)
         self._recovery = self._make_recovery()
-        self._transfers = Transfers(self._repository, foundation.access, self._stores, self._upload_tools())
+        self._transfers = Transfers(foundation.access, self._stores, self._upload_tools())
         self.edge = self._make_edge()
 
     def parts(self) -> list[IPart]:

@@ -23,7 +23,6 @@ from glance_tx.domain.errors import (
     TooManyUploads,
 )
 from glance_tx.domain.images import Image, ImageStatus, Location, may_become
-from glance_tx.domain.interfaces import IImageRepository
 from glance_tx.domain.uploads import Upload, UploadTools
 from glance_tx.errors import FactualError
 from glance_tx.identity.caller import Caller
@@ -76,12 +75,11 @@ class Transfers:
 
     def __init__(
         self,
-        repository: IImageRepository,
         access: Access,
         stores: Mapping[str, IStore],
         tools: UploadTools,
     ) -> None:
-        self._repository = repository
+        self._repository = tools.repository
         self._access = access
         self._stores = stores
         self._tools = tools

@@ -108,7 +108,7 @@ class ServiceTestCase(ServingTestCase):
             now=self.now,
             rules=UploadRules(self.image_size_cap),
         )
-        self.transfers = Transfers(self.images, access, {self.store.name: self.store}, tools)
+        self.transfers = Transfers(access, {self.store.name: self.store}, tools)
         callers = Callers(self.make_identity())
         endpoint = PublicEndpoint(self.public_endpoint)
         for routes in (

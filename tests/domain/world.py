@@ -243,7 +243,7 @@ class World:
     def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:
         """Make a process's transfers; see `tools`."""
         made = self.tools(trouble, **tools)
-        return Transfers(made.repository, self.access, {made.store.name: made.store}, made)
+        return Transfers(self.access, {made.store.name: made.store}, made)
 
     def recovery(self, trouble: Trouble | None = None, most_per_pass: int = 100) -> Recovery:
         """Make a process's recovery."""
