@@ -32,8 +32,6 @@ _API_PATH: Final = re.compile(rb"/v2(?:\.[0-9]+)?/")
 
 # Set anew on this node's own connection to the upstream, or answered by this node itself.
 _NOT_PASSED_ON: Final = frozenset({b"host", b"expect", b"x-openstack-request-id"})
-# This node answers with the id that it gave the request, which is the one that the upstream was told.
-_NOT_PASSED_BACK: Final = frozenset({b"x-openstack-request-id"})
 # Of a document that is not passed on as it came.
 _OF_THE_DOCUMENT: Final = frozenset({"content-md5", "digest", "etag", "last-modified"})
 
@@ -102,7 +100,8 @@ class PassThrough:
         if not _API_PATH.match(request.path):
             headers.setRawHeaders("Accept-Encoding", ["identity"])  # its links are to be read
         body = None if request.body.length == 0 else request.body
-        return await self._client.exchange(request.method.decode("ascii"), _target(request.uri), headers, body)
+        method, target = request.method.decode("ascii"), request.uri.decode("ascii")
+        return await self._client.exchange(method, target, headers, body)
 
     async def _versions(self, answer: Exchange, request: Request) -> Response:
         if request.method == b"HEAD":
@@ -129,11 +128,8 @@ class PassThrough:
         lead_back = self._links.lead_api_back if answer.status < 300 else self._links.lead_back
         lines = []
         for name, value in end_to_end(answer.response.headers):
-            lowered = name.lower()
-            if lowered in _NOT_PASSED_BACK:
-                continue
             text = value.decode("latin-1")
-            lines.append((name.decode("latin-1"), lead_back(text, request) if lowered == b"location" else text))
+            lines.append((name.decode("latin-1"), lead_back(text, request) if name.lower() == b"location" else text))
         return tuple(lines)
 
 
@@ -149,8 +145,3 @@ def _data_length(answer: Exchange, size: int | None) -> int | None:
         return size
     part = parse_content_range(answer.header("Content-Range") or "")
     return None if part is None else part.range.length
-
-
-def _target(uri: bytes) -> str:
-    # "*" asks about the service as a whole, and has no form in a URL.
-    return "/" if uri == b"*" else uri.decode("ascii")
