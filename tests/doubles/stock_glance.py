@@ -48,12 +48,16 @@ class StockGlance:
     The server. ``requests`` lists what it was asked: method, path, and Range.
 
     :ivar seekable: Whether its store can serve a Range.
+    :ivar chunked: Whether it sends data without saying how long it is, as stock does for a store of some kinds.
+    :ivar documents: What it has at other paths: status and body.
     :ivar knows_head: Whether it answers HEAD of image data, as this project's own service does.
     """
 
     images: dict[str, StockImage] = field(factory=dict)
     tokens: set[str] = field(factory=lambda: {"owner", "reader", "stranger"})
     seekable: bool = True
+    chunked: bool = False
+    documents: dict[str, tuple[int, bytes]] = field(factory=dict)
     knows_head: bool = False
     requests: list[tuple[str, str, str | None]] = field(factory=list)
     app: Klein = field(factory=Klein)
@@ -61,14 +65,27 @@ class StockGlance:
     def __attrs_post_init__(self) -> None:
         self.app.route("/v2/images/<image_id>", methods=["GET"])(self.show)
         self.app.route("/v2/images/<image_id>/file", methods=["GET", "HEAD"])(self.file)
+        self.app.route("/v2/images/<image_id>", methods=["PATCH"])(self.change)
+        self.app.route("/v2/images/<image_id>", methods=["DELETE"])(self.delete)
+        self.app.route("/v2/images/<image_id>/actions/<action>", methods=["POST"])(self.change)
+        self.app.route("/<path:rest>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"])(self.other)
+
+    @property
+    def transfers(self) -> int:
+        """
+        How often it was asked for image data, and not only whether it would send any.
+        """
+        return sum(
+            method == "GET" and path.endswith("/file") and asked != "bytes=0-0" for method, path, asked in self.requests
+        )
 
     def show(self, request: IRequest, image_id: str) -> bytes:
         self._note(request)
         image = self._admit(request, image_id)
         if image is None:
-            return b"refused"
+            return _say(request, b"refused")
         request.setHeader("Content-Type", "application/json")
-        return json.dumps(image.record()).encode()
+        return _say(request, json.dumps(image.record()).encode())
 
     def file(self, request: IRequest, image_id: str) -> bytes:
         byte_range = self._note(request)
@@ -78,14 +95,32 @@ class StockGlance:
             return b""
         image = self._admit(request, image_id)
         if image is None:
-            return b"refused"
+            return _say(request, b"refused")
         if (request.getHeader("X-Auth-Token") or "") not in image.downloaders:
             request.setResponseCode(403)
-            return b"refused"
+            return _say(request, b"refused")
         if image.data is None:
             request.setResponseCode(204)
             return b""
         return self._send(request, image, byte_range)
+
+    def change(self, request: IRequest, image_id: str, action: str = "") -> bytes:
+        self._note(request)
+        return _say(request, b"refused" if self._admit(request, image_id) is None else b"changed")
+
+    def delete(self, request: IRequest, image_id: str) -> bytes:
+        self._note(request)
+        if self._admit(request, image_id) is None:
+            return _say(request, b"refused")
+        del self.images[image_id]
+        request.setResponseCode(204)
+        return b""
+
+    def other(self, request: IRequest, rest: str) -> bytes:
+        self._note(request)
+        status, body = self.documents.get(rest, (404, b"nothing"))
+        request.setResponseCode(status)
+        return _say(request, body)
 
     def _send(self, request: IRequest, image: StockImage, byte_range: str | None) -> bytes:
         data = image.data or b""
@@ -98,15 +133,18 @@ class StockGlance:
         if byte_range is not None:
             if not self.seekable:
                 request.setResponseCode(400)
-                return b"cannot seek"
+                return _say(request, b"cannot seek")
             first, _, last = byte_range.removeprefix("bytes=").partition("-")
             start, end = int(first), min(int(last or len(data)), len(data) - 1)
             if start >= len(data):
                 request.setResponseCode(416)
-                return b"beyond the end"
+                return _say(request, b"beyond the end")
             request.setResponseCode(206)
             request.setHeader("Content-Range", f"bytes {start}-{end}/{len(data)}")
             data = data[start : end + 1]
+        if self.chunked and request.method == b"GET":
+            request.write(data[:1])
+            return data[1:]
         request.setHeader("Content-Length", str(len(data)))
         return b"" if request.method == b"HEAD" else data
 
@@ -125,3 +163,8 @@ class StockGlance:
             request.setResponseCode(404)
             return None
         return image
+
+
+def _say(request: IRequest, body: bytes) -> bytes:
+    request.setHeader("Content-Length", str(len(body)))
+    return body

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
@@ -221,9 +221,9 @@ class RawUpstream(ServerFactory):
 
     async def stop(self) -> None:
         """
-        Cut everything, and listen no more.
+        Cut everything, and listen no more. Harmless when repeated.
         """
-        await self._port.stopListening()
+        await maybeDeferred(self._port.stopListening)
         for connection in self.connections:
             if connection.lost is None:
                 connection.close()

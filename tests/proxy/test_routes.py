@@ -1,0 +1,410 @@
+"""
+Tests of image data as clients get it: a node on a real port, before an image service on a real port.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from twisted.internet.defer import gatherResults
+
+from glance_cache.catalog import CHUNK_BYTES
+from glance_cache.interfaces import UpstreamCredentials
+from glance_tx.streaming.units import MiB
+from tests.doubles.stock_glance import StockGlance, StockImage
+from tests.doubles.upstreams import turns
+from tests.proxy.folders import DATA, IMAGE
+from tests.proxy.nodes import NodeTestCase, later
+from tests.web.raw import RawAnswer, until
+
+PATH = f"/v2/images/{IMAGE}/file"
+OWNER = "X-Auth-Token: owner"
+
+
+class RoutesTestCase(NodeTestCase):
+    """
+    A node before a double of an image service.
+    """
+
+    knows_head = True
+
+    def upstream_urls(self) -> list[str]:
+        self.glance = StockGlance({IMAGE: StockImage(IMAGE, DATA)}, knows_head=self.knows_head)
+        return [self.serve(self.glance)]
+
+    async def get(self, *lines: str, token: str | None = "owner", path: str = PATH, method: str = "GET") -> RawAnswer:
+        credentials = () if token is None else (f"X-Auth-Token: {token}",)
+        client = await self.request(method, path, *credentials, *lines)
+        answer = await client.answer(to_head=method == "HEAD")
+        await self.settled()
+        return answer
+
+    async def settled(self) -> None:
+        """
+        Let a fill come to its end: its last byte goes out before the image is durable.
+        """
+        await until(lambda: not self.fills._running)
+
+    def assert_data(self, answer: RawAnswer, state: str, data: bytes = DATA) -> None:
+        self.assertEqual((answer.status, answer.headers.get("x-cache")), (200, state))
+        self.assertEqual(answer.body, data)
+        self.assertEqual(answer.headers["content-length"], str(len(data)))
+        self.assertNotIn("transfer-encoding", answer.headers)
+
+
+class DownloadTests(RoutesTestCase):
+    """
+    Downloads, before a service that knows HEAD of image data.
+    """
+
+    async def test_fill_then_hit(self) -> None:
+        """
+        The first download is a fill and the next a hit, which are told as such, and look as the service's own.
+        """
+        for state in ("fill", "hit", "hit"):
+            answer = await self.get()
+            self.assert_data(answer, state)
+            self.assertEqual(answer.headers["content-type"], "application/octet-stream")
+            self.assertEqual(answer.headers["content-md5"], hashlib.md5(DATA).hexdigest())
+            self.assertEqual(self.records[-1].cache_state, state)
+        self.assertEqual(self.glance.transfers, 1)
+        self.assertEqual(self.counted, {"fill": 1, "hit": 2})
+
+    async def test_hits_are_counted(self) -> None:
+        """
+        A hit is a whole image from the cache, sent to its end; nothing else is one.
+        """
+        await self.get()
+        await self.get("Range: bytes=0-10")
+        await self.get(method="HEAD")
+        self.assertEqual(self.hits, [])
+        await self.get()
+        await self.get()
+        self.assertEqual(self.hits, [(IMAGE, len(DATA))] * 2)
+
+    async def test_aborted(self) -> None:
+        """
+        Neither is one that a client does not take to its end.
+        """
+        self.glance.images[IMAGE].data = os.urandom(32 * MiB)
+        credentials = UpstreamCredentials(auth_token="owner")
+        facts = await self.grants.facts(IMAGE, credentials)
+        assert facts is not None
+        await self.cache.fill(facts, credentials)
+        client = await self.request("GET", PATH, OWNER)
+        self.assertIn(b"X-Cache: hit", await client.bytes_until(b"\r\n\r\n"))
+        client.close()
+        await until(lambda: self.records)
+        self.assertFalse(self.records[-1].complete)
+        self.assertEqual(self.hits, [])
+
+    async def test_herd(self) -> None:
+        """
+        Clients that come at once cost one transfer.
+        """
+        answers = await gatherResults([later(self.get()) for _ in range(16)])
+        for answer in answers:
+            self.assertEqual(answer.body, DATA)
+        self.assertEqual(self.glance.transfers, 1)
+        self.assertEqual(self.counted, {"fill": 1, "follow": 15})
+
+    async def test_unknown_length(self) -> None:
+        """
+        Whoever gets data is told its length, even where the service does not say it.
+        """
+        self.glance.chunked = True
+        self.assert_data(await self.get(), "fill")
+        self.assert_data(await self.get(), "hit")
+
+    async def test_spellings(self) -> None:
+        """
+        An image is one and the same under every spelling of its path.
+        """
+        await self.get()
+        for path in (
+            PATH.replace("/v2/", "/v2.0/"),
+            PATH.replace("/v2/", "/v2.15/"),
+            PATH.replace("images", "%69mages"),
+            f"/v2/images/{IMAGE.upper()}/file",
+            f"{PATH}?prefer=fast",
+        ):
+            self.assert_data(await self.get(path=path), "hit")
+
+    async def test_other_ids(self) -> None:
+        """
+        What has no image's id is for the service to say.
+        """
+        self.glance.images["cirros"] = StockImage("cirros", DATA)
+        self.assert_data(await self.get(path="/v2/images/cirros/file"), "bypass")
+        self.assertEqual((await self.get(path="/v2/images/x/file")).status, 404)
+
+    async def test_empty(self) -> None:
+        """
+        Images of no bytes, and such without data, are the service's to send.
+        """
+        self.glance.images[IMAGE].data = b""
+        self.assert_data(await self.get(), "bypass", b"")
+        self.grants.revoke_all()
+        self.glance.images[IMAGE].data = None
+        answer = await self.get()
+        self.assertEqual(answer.status, 204)
+        self.assertNotIn("x-cache", answer.headers)
+        self.assertEqual(self.fills.count, 0)
+
+    async def test_damaged(self) -> None:
+        """
+        An image whose first chunk was changed on the disk is not sent: the client is asked to try again, and gets it.
+        """
+        await self.get()
+        (path,) = self.path.glob("entries/*/*.data")
+        with path.open("r+b") as file:
+            file.write(b"\0" * 4096)
+        answer = await self.get()
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
+        self.assertEqual(len(self.corrupt), 1)
+        self.assert_data(await self.get(), "fill")
+
+
+class StockDownloadTests(DownloadTests):
+    """
+    The same before a stock service.
+    """
+
+    knows_head = False
+
+
+class RangeTests(RoutesTestCase):
+    """
+    Parts of an image.
+    """
+
+    def assert_part(self, answer: RawAnswer, state: str, start: int, end: int) -> None:
+        self.assertEqual((answer.status, answer.headers.get("x-cache")), (206, state))
+        self.assertEqual(answer.headers["content-range"], f"bytes {start}-{end - 1}/{len(DATA)}")
+        self.assertEqual(answer.headers["content-md5"], hashlib.md5(DATA).hexdigest())
+        self.assertEqual(answer.headers["content-length"], str(end - start))
+        self.assertEqual(answer.body, DATA[start:end])
+
+    async def test_hit(self) -> None:
+        """
+        Parts of a cached image come from the cache.
+        """
+        await self.get()
+        size = len(DATA)
+        for header, start, end in (
+            ("Range: bytes=0-0", 0, 1),
+            (f"Range: bytes={CHUNK_BYTES - 1}-{CHUNK_BYTES}", CHUNK_BYTES - 1, CHUNK_BYTES + 1),
+            ("Range: bytes=-5", size - 5, size),
+            ("Range: bytes=7-", 7, size),
+            ("Range: bytes=7-99999999", 7, size),
+            (f"Content-Range: bytes 3-9/{size}", 3, 10),
+        ):
+            self.assert_part(await self.get(header), "hit", start, end)
+        self.assertEqual(self.glance.transfers, 1)
+
+    async def test_bad(self) -> None:
+        """
+        What cannot be served is refused as the service does.
+        """
+        for header, status in (
+            (f"Range: bytes={len(DATA)}-", 416),
+            ("Range: bytes=5-4", 416),
+            ("Range: lines=1-2", 416),
+            ("Range: bytes=0-1,3-4", 400),
+        ):
+            answer = await self.get(header)
+            self.assertEqual(answer.status, status)
+            self.assertNotIn("x-cache", answer.headers)
+
+    async def test_bypass(self) -> None:
+        """
+        Parts of an image that is not cached come from the service, and are no reason to fetch all of it.
+        """
+        for chunked in (False, True):
+            self.glance.chunked = chunked
+            self.assert_part(await self.get("Range: bytes=10-20"), "bypass", 10, 21)
+        self.assertEqual(self.fills.count, 0)
+        self.assertEqual(self.counted, {"bypass": 2})
+
+    async def test_service_cannot_seek(self) -> None:
+        """
+        Where the service refuses parts, its word goes for those that are not cached.
+        """
+        self.glance.seekable = False
+        answer = await self.get("Range: bytes=10-20")
+        self.assertEqual((answer.status, answer.body), (400, b"cannot seek"))
+
+
+class AuthorizationTests(RoutesTestCase):
+    """
+    The service decides who gets what.
+    """
+
+    EXPECTED = {"stranger": 404, "reader": 403, "garbage": 401, None: 401, "": 401}
+
+    async def assert_refused(self) -> None:
+        for token, status in self.EXPECTED.items():
+            answer = await self.get(token=token)
+            self.assertEqual((token, answer.status, answer.body), (token, status, b"refused"))
+            self.assertNotIn("x-cache", answer.headers)
+
+    async def test_refused(self) -> None:
+        """
+        Whom it refuses gets its own words, before the image is cached and after.
+        """
+        await self.assert_refused()
+        self.assertEqual(self.fills.count, 0)
+        await self.get()
+        await self.assert_refused()
+        self.assert_data(await self.get(), "hit")
+
+    async def test_remembered(self) -> None:
+        """
+        A permission is remembered for its credentials, and for no others.
+        """
+        await self.get()
+        asked = len(self.glance.requests)
+        await self.get()
+        self.assertEqual(len(self.glance.requests), asked)
+        self.glance.images[IMAGE].downloaders = {"friend"}
+        self.glance.tokens.add("friend")
+        self.assert_data(await self.get(token="friend"), "hit")
+        self.assertGreater(len(self.glance.requests), asked)
+
+    async def test_ambiguous_credentials(self) -> None:
+        """
+        Credentials that two servers could read in two ways are refused, with nobody asked.
+        """
+        for lines in (
+            (OWNER, "X-Auth-Token: stranger"),
+            (OWNER, OWNER),
+            (OWNER, "X-Service-Token: a", "X-Service-Token: b"),
+            ("X-Auth-Token: own\xe9r",),
+        ):
+            answer = await self.get(*lines, token=None)
+            self.assertEqual(answer.status, 400)
+        self.assertEqual(self.glance.requests, [])
+
+    async def test_lies(self) -> None:
+        """
+        Who says of himself that he is an admin is asked for a token all the same.
+        """
+        await self.get()
+        answer = await self.get("X-Roles: admin", "X-Identity-Status: Confirmed", token=None)
+        self.assertEqual(answer.status, 401)
+
+
+class StockAuthorizationTests(AuthorizationTests):
+    """
+    The same before a stock service.
+    """
+
+    knows_head = False
+
+
+class ChangeTests(RoutesTestCase):
+    """
+    What goes through the node, and changes an image, ends what it knows of it.
+    """
+
+    async def cached(self) -> bool:
+        await turns(5)
+        return bool(self.entries.inventory())
+
+    async def test_deleted(self) -> None:
+        """
+        A deleted image leaves the cache.
+        """
+        await self.get()
+        answer = await self.get(method="DELETE", path=f"/v2/images/{IMAGE}")
+        self.assertEqual(answer.status, 204)
+        self.assertFalse(await self.cached())
+        self.assertEqual((await self.get()).status, 404)
+
+    async def test_gone(self) -> None:
+        """
+        So does one that turns out to be gone.
+        """
+        await self.get()
+        del self.glance.images[IMAGE]
+        self.assertEqual((await self.get(method="DELETE", path=f"/v2/images/{IMAGE}")).status, 404)
+        self.assertFalse(await self.cached())
+
+    async def test_not_deleted(self) -> None:
+        """
+        Who may not delete an image does not remove it from the cache either.
+        """
+        await self.get()
+        answer = await self.get(method="DELETE", path=f"/v2/images/{IMAGE}", token="garbage")
+        self.assertEqual((answer.status, answer.body), (401, b"refused"))
+        self.assertTrue(await self.cached())
+
+    async def test_grants_end(self) -> None:
+        """
+        Whatever may change who may read an image has the service asked anew.
+        """
+        await self.get()
+        for method, path in (
+            ("PATCH", f"/v2/images/{IMAGE}"),
+            ("POST", f"/v2/images/{IMAGE}/actions/deactivate"),
+            ("PUT", f"/v2/images/{IMAGE}/members/somebody"),
+            ("PUT", f"/v2.5/images/{IMAGE.upper()}/file"),
+            ("DELETE", f"/v2/images/%{ord(IMAGE[0]):x}{IMAGE[1:]}/tags/x"),
+        ):
+            await self.get(method=method, path=path)
+            asked = len(self.glance.requests)
+            self.assert_data(await self.get(), "hit")
+            self.assertEqual(len(self.glance.requests), asked + 1, path)
+
+    async def test_grants_go_on(self) -> None:
+        """
+        Looking at an image, or changing another one, does not.
+        """
+        await self.get()
+        for method, path in (
+            ("GET", f"/v2/images/{IMAGE}"),
+            ("HEAD", f"/v2/images/{IMAGE}"),
+            ("PATCH", "/v2/images/11111111-d94f-49cd-a114-e12490b328d9"),
+            ("POST", "/v2/images"),
+            ("PUT", "/v2/images/%zz/file"),
+        ):
+            await self.get(method=method, path=path)
+            asked = len(self.glance.requests)
+            self.assert_data(await self.get(), "hit")
+            self.assertEqual(len(self.glance.requests), asked, path)
+
+
+class SmallCacheTests(RoutesTestCase):
+    """
+    A cache that is too small for an image.
+    """
+
+    max_bytes = MiB
+
+    async def test_bypass(self) -> None:
+        """
+        The image goes past it, whole and with its length, each time.
+        """
+        for chunked in (False, True):
+            self.glance.chunked = chunked
+            self.assert_data(await self.get(), "bypass")
+        self.assertEqual(self.glance.transfers, 2)
+        self.assertEqual(self.counted, {"bypass": 2})
+        self.assertEqual(self.records[-1].cache_state, "bypass")
+
+
+class ForgetfulTests(RoutesTestCase):
+    """
+    A node that remembers no grants.
+    """
+
+    grant_seconds = 0.0
+
+    async def test_asks_each_time(self) -> None:
+        """
+        It asks each time.
+        """
+        await self.get()
+        self.glance.images[IMAGE].downloaders.clear()
+        self.assertEqual((await self.get()).status, 403)
