@@ -138,7 +138,7 @@ class CacheSettings(Section):
             type=Word(r"[\x21-\x7e]{1,8192}", "1 to 8192 printable ASCII characters without blanks"),
             secret=True,
             help="The token with which the cache itself reads images that were queued by PUT /v2/cache/{image_id}. "
-            "Unset, such requests are queued and wait. What was prefetched is served only to callers whom the "
+            "Unset, such requests are refused (409). What was prefetched is served only to callers whom the "
             "upstream lets download it.",
         )
     )

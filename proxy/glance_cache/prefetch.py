@@ -62,6 +62,7 @@ class Prefetcher:
         """
         Begin to work.
         """
+        self._stopping = False
         self._running = Deferred.fromCoroutine(self._run())
 
     async def stop(self) -> None:
