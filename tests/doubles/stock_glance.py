@@ -49,6 +49,7 @@ class StockGlance:
 
     :ivar seekable: Whether its store can serve a Range.
     :ivar chunked: Whether it sends data without saying how long it is, as stock does for a store of some kinds.
+    :ivar trouble: With what status it refuses everybody now.
     :ivar documents: What it has at other paths: status and body.
     :ivar knows_head: Whether it answers HEAD of image data, as this project's own service does.
     """
@@ -57,6 +58,7 @@ class StockGlance:
     tokens: set[str] = field(factory=lambda: {"owner", "reader", "stranger"})
     seekable: bool = True
     chunked: bool = False
+    trouble: int | None = None
     documents: dict[str, tuple[int, bytes]] = field(factory=dict)
     knows_head: bool = False
     requests: list[tuple[str, str, str | None]] = field(factory=list)
@@ -154,6 +156,9 @@ class StockGlance:
         return byte_range
 
     def _admit(self, request: IRequest, image_id: str) -> StockImage | None:
+        if self.trouble is not None:
+            request.setResponseCode(self.trouble)
+            return None
         token = request.getHeader("X-Auth-Token") or ""
         if token not in self.tokens:
             request.setResponseCode(401)

@@ -1,116 +1,202 @@
 """
-Managing what is cached: routes, who may use them, and fetching ahead.
+Tests of the routes that manage a node's cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
+from typing import Any
 
+from glance_cache.errors import IndexUnavailable
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, UpstreamCredentials
 from glance_cache.management import ManagementRoutes, ManagementTools, Managers
 from glance_cache.prefetch import Prefetcher, PrefetchTools
+from glance_tx.identity.caller import Caller
 from glance_tx.identity.interfaces import IIdentity
-from glance_tx.identity.tokens import TokensIdentity, read_tokens
+from glance_tx.identity.tokens import TokenEntry, TokensIdentity
 from glance_tx.policy.enforcer import PolicyEnforcer
 from glance_tx.web.app import App
 from tests.doubles.stock_glance import StockGlance, StockImage
 from tests.doubles.upstreams import reactor
-from tests.proxy.folders import absolute
+from tests.proxy.folders import DATA, IMAGE, OTHER
 from tests.proxy.nodes import NodeTestCase
-from tests.web.raw import until
-from tests.web.serving import Answer
+from tests.web.raw import RawAnswer, until
 
-FIRST = "aaaaaaaa-1111-4111-8111-111111111111"
-SECOND = "bbbbbbbb-2222-4222-8222-222222222222"
-QUEUED = "33333333-3333-4333-8333-333333333333"
-UNKNOWN = "44444444-4444-4444-8444-444444444444"
+NODE = "node-1"
+HIDDEN = "22222222-d94f-49cd-a114-e12490b328d9"
+QUEUED = "33333333-d94f-49cd-a114-e12490b328d9"
+UNKNOWN = "44444444-d94f-49cd-a114-e12490b328d9"
+LAST_AT = 1_700_000_000.5
 
-TOKENS = """\
-- {token: admin, user_id: a, project_id: ops, roles: [admin]}
-- {token: owner, user_id: o, project_id: red, roles: [member, reader]}
-"""
+
+def entry(token: str, *roles: str) -> TokenEntry:
+    return TokenEntry(hashlib.sha256(token.encode()).digest(), Caller("user", "project", roles))
+
+
+class UnavailableIndex:
+    """
+    An index that cannot be reached.
+    """
+
+    async def unavailable(self, *_: object, **__: object) -> None:
+        raise IndexUnavailable("it is away")
+
+    def __getattr__(self, name: str) -> Any:
+        return self.unavailable
 
 
 class ManagementTestCase(NodeTestCase):
     """
-    A node before a stock image service, with an index of its own, and a prefetcher.
+    A node with management, before a service that knows the same tokens.
     """
 
     has_strategy = True
     has_credentials = True
 
     def upstream_urls(self) -> list[str]:
-        everybody = {"owner", "admin", "node"}
-        self.service = StockGlance(
+        self.glance = StockGlance(
             {
-                FIRST: StockImage(FIRST, b"a" * 3_000_000, set(everybody), set(everybody)),
-                SECOND: StockImage(SECOND, b"b" * 1_000, set(everybody), set(everybody)),
-                QUEUED: StockImage(QUEUED, None, set(everybody), set(everybody)),
+                IMAGE: StockImage(IMAGE, DATA, {"admin", "member"}, {"admin", "member"}),
+                OTHER: StockImage(OTHER, DATA[:1000], {"admin", "member"}, {"admin", "member"}),
+                HIDDEN: StockImage(HIDDEN, DATA[:10], {"admin"}, {"admin"}),
+                QUEUED: StockImage(QUEUED, None, {"admin"}, {"admin"}),
             },
-            tokens={"owner", "admin", "node", "stranger"},
+            tokens={"admin", "member"},
+            knows_head=True,
         )
-        return [self.serve(self.service)]
+        return [self.serve(self.glance)]
 
     async def setUp(self) -> None:
         await super().setUp()
-        self.index = SqliteIndex(self.path / "index.sqlite", self.lanes.lane("index"), reactor)
-        tools = PrefetchTools(
-            self.cache, self.upstream, self.index, "here", UpstreamCredentials(auth_token="node"), reactor
-        )
-        self.prefetcher = Prefetcher(tools)
+        await self.index.start()
         self.addCleanup(self.index.stop)
-        self.addCleanup(self.prefetcher.stop)
-        management = ManagementTools(
-            self.entries,
-            self.index,
-            "here",
-            self.upstream,
-            self.prefetcher if self.has_credentials else None,
-            self.totals,
-            reactor.seconds,
-        )
-        ManagementRoutes(management, Managers(self.identity(), PolicyEnforcer())).mount(self.app)
+        if self.prefetcher is not None:
+            self.addCleanup(self.prefetcher.stop)
 
     def mount(self, app: App) -> None:
-        """
-        The routes are added when there is something to manage.
-        """
+        identity: IIdentity | None = None
+        if self.has_strategy:
+            identity = TokensIdentity([entry("admin", "admin"), entry("member", "member"), entry("elsewhere", "admin")])
+        self.index = SqliteIndex(Path(self.mktemp()).absolute(), self.lanes.lane("index"), reactor)
+        self.totals = {IMAGE: HitTotals(7, 7 * len(DATA), LAST_AT)}
+        self.prefetcher = None
+        if self.has_credentials:
+            credentials = UpstreamCredentials(auth_token="admin")
+            self.prefetcher = Prefetcher(
+                PrefetchTools(self.cache, self.upstream, self.index, NODE, credentials, reactor)
+            )
+        self.routes = self.make_routes(self.index, identity)
+        self.routes.mount(app)
 
-    def identity(self) -> IIdentity | None:
-        if not self.has_strategy:
-            return None
-        path = absolute(self.mktemp())
-        path.write_text(TOKENS)
-        return TokensIdentity(read_tokens(path))
+    def make_routes(self, index: Any, identity: IIdentity | None) -> ManagementRoutes:
+        tools = ManagementTools(
+            self.entries,
+            index,
+            NODE,
+            self.upstream,
+            self.prefetcher,
+            lambda image_id: self.totals.get(image_id, HitTotals()),
+            reactor.seconds,
+        )
+        return ManagementRoutes(tools, Managers(identity, PolicyEnforcer({})))
 
-    def totals(self, image_id: str) -> HitTotals:
-        return HitTotals(7, 70, 1234.5) if image_id == FIRST else HitTotals()
+    async def ask_node(
+        self, method: str, path: str, *lines: str, token: str | None = "admin", body: bytes = b""
+    ) -> RawAnswer:
+        credentials = () if token is None else (f"X-Auth-Token: {token}",)
+        length = (f"Content-Length: {len(body)}",) if body else ()
+        client = await self.request(method, path, *credentials, *length, *lines, body=body)
+        return await client.answer(to_head=method == "HEAD")
 
-    async def manage(self, method: str, path: str = "", token: str | None = "admin", **headers: str) -> Answer:
-        """
-        Send one request, and return the answer.
-        """
-        lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
-        if token is not None:
-            lines.append(f"X-Auth-Token: {token}\r\n")
-        return await self.ask(method, f"/v2/cache{path}", "".join(lines))
+    async def status(self, method: str, path: str, *lines: str, token: str | None = "admin") -> int:
+        return (await self.ask_node(method, path, *lines, token=token)).status
 
-    async def listed(self) -> tuple[set[str], list[str]]:
-        """
-        Which images are cached, and which queued.
-        """
-        document = json.loads((await self.manage("GET")).body)
-        return {each["image_id"] for each in document["cached_images"]}, document["queued_images"]
+    async def listing(self) -> tuple[list[dict[str, Any]], list[str]]:
+        answer = await self.ask_node("GET", "/v2/cache")
+        self.assertEqual((answer.status, answer.headers["content-type"]), (200, "application/json"))
+        document = json.loads(answer.body)
+        self.assertEqual(set(document), {"cached_images", "queued_images"})
+        return document["cached_images"], document["queued_images"]
 
-    async def fill(self, image_id: str) -> None:
-        """
-        Bring an image into the cache.
-        """
-        credentials = UpstreamCredentials(auth_token="node")
+    async def cached(self) -> list[str]:
+        return sorted(each["image_id"] for each in (await self.listing())[0])
+
+    async def queued(self) -> list[str]:
+        return (await self.listing())[1]
+
+    async def put_in(self, image_id: str = IMAGE) -> None:
+        credentials = UpstreamCredentials(auth_token="admin")
         facts = await self.upstream.authorize(image_id, credentials)
         assert facts is not None
         await self.cache.fill(facts, credentials)
+
+    async def enqueue(self, image_id: str) -> None:
+        await self.index.enqueue(NODE, image_id, reactor.seconds())
+
+
+class WhoTests(ManagementTestCase):
+    """
+    Who may manage a node.
+    """
+
+    async def test_personas(self) -> None:
+        """
+        An admin may, by this node's own strategy; others are told what they lack, and nothing happens.
+        """
+        await self.put_in()
+        for token, status in (("member", 403), ("garbage", 401), (None, 401)):
+            for method, path in (
+                ("GET", "/v2/cache"),
+                ("DELETE", "/v2/cache"),
+                ("PUT", f"/v2/cache/{IMAGE}"),
+                ("DELETE", f"/v2/cache/{IMAGE}"),
+            ):
+                self.assertEqual(await self.status(method, path, token=token), status, (token, method, path))
+        self.assertEqual((await self.cached(), await self.queued()), ([IMAGE], []))
+
+    async def test_upstream_has_no_say(self) -> None:
+        """
+        Who is an admin here may list and clear, whatever the upstream thinks of the token.
+        """
+        await self.put_in()
+        self.assertEqual(await self.status("GET", "/v2/cache", token="elsewhere"), 200)
+        self.assertEqual(await self.status("DELETE", f"/v2/cache/{IMAGE}", token="elsewhere"), 204)
+        self.assertEqual(await self.status("PUT", f"/v2/cache/{IMAGE}", token="elsewhere"), 401)
+
+    async def test_lies(self) -> None:
+        """
+        Nobody is an admin by his own word.
+        """
+        self.assertEqual(await self.status("GET", "/v2/cache", "X-Roles: admin", token="member"), 403)
+
+
+class NobodyTests(ManagementTestCase):
+    """
+    A node without a strategy.
+    """
+
+    has_strategy = False
+
+    async def test_refused(self) -> None:
+        """
+        Nobody may manage it, whoever asks.
+        """
+        await self.put_in()
+        for method, path in (
+            ("GET", "/v2/cache"),
+            ("DELETE", "/v2/cache"),
+            ("PUT", f"/v2/cache/{IMAGE}"),
+            ("DELETE", f"/v2/cache/{IMAGE}"),
+            ("PUT", f"/v2/cache/{UNKNOWN}"),
+        ):
+            for token in ("admin", "garbage", None):
+                answer = await self.ask_node(method, path, token=token)
+                self.assertEqual(answer.status, 403)
+                self.assertIn(b"strategy", answer.body)
+        self.assertEqual(len(self.entries.inventory()), 1)
 
 
 class ListTests(ManagementTestCase):
@@ -120,165 +206,268 @@ class ListTests(ManagementTestCase):
 
     async def test_empty(self) -> None:
         """
-        Nothing is cached or queued at first.
+        There may be nothing.
         """
-        answer = await self.manage("GET")
-        self.assertEqual(answer.status, 200)
-        self.assertEqual(json.loads(answer.body), {"cached_images": [], "queued_images": []})
+        self.assertEqual(await self.listing(), ([], []))
 
-    async def test_entries(self) -> None:
+    async def test_fields(self) -> None:
         """
-        Each cached image has the fields that stock's have; one that was never served was last used when it came.
+        Each cached image has the fields that clients know; one that was never served was last used when it came.
         """
-        await self.fill(FIRST)
-        await self.fill(SECOND)
-        cached = {each["image_id"]: each for each in json.loads((await self.manage("GET")).body)["cached_images"]}
-        self.assertEqual(set(cached), {FIRST, SECOND})
-        self.assertEqual(set(cached[FIRST]), {"image_id", "hits", "last_accessed", "last_modified", "size"})
-        self.assertEqual((cached[FIRST]["hits"], cached[FIRST]["last_accessed"]), (7, 1234.5))
-        self.assertEqual((cached[SECOND]["hits"], cached[SECOND]["size"]), (0, 1000))
-        self.assertEqual(cached[SECOND]["last_accessed"], cached[SECOND]["last_modified"])
+        before = reactor.seconds()
+        await self.put_in()
+        await self.put_in(OTHER)
+        await self.enqueue(HIDDEN)
+        cached, queued = await self.listing()
+        self.assertEqual(queued, [HIDDEN])
+        by_id = {each["image_id"]: each for each in cached}
+        self.assertEqual(set(by_id[IMAGE]), {"image_id", "hits", "last_accessed", "last_modified", "size"})
+        self.assertEqual((by_id[IMAGE]["hits"], by_id[IMAGE]["last_accessed"]), (7, LAST_AT))
+        self.assertEqual((by_id[OTHER]["hits"], by_id[OTHER]["size"]), (0, 1000))
+        self.assertGreaterEqual(by_id[OTHER]["last_modified"], before)
+        self.assertEqual(by_id[OTHER]["last_accessed"], by_id[OTHER]["last_modified"])
 
-
-class WhoTests(ManagementTestCase):
-    """
-    Who may manage a node that has a strategy.
-    """
-
-    async def test_personas(self) -> None:
+    async def test_queue_order(self) -> None:
         """
-        An administrator may; a member is told 403, a garbage token and none 401, whatever the upstream thinks of them.
+        The queue is listed oldest first.
         """
-        for method, path in (("GET", ""), ("DELETE", ""), ("PUT", f"/{FIRST}"), ("DELETE", f"/{FIRST}")):
-            for token, status in (("owner", 403), ("garbage", 401), (None, 401)):
-                answer = await self.manage(method, path, token)
-                self.assertEqual((method, path, token, answer.status), (method, path, token, status))
+        for image_id in (OTHER, HIDDEN, IMAGE):
+            await self.enqueue(image_id)
+        self.assertEqual(await self.queued(), [OTHER, HIDDEN, IMAGE])
 
-
-class NoStrategyTests(ManagementTestCase):
-    """
-    A node without a strategy cannot be managed.
-    """
-
-    has_strategy = False
-
-    async def test_nobody(self) -> None:
+    async def test_unfinished(self) -> None:
         """
-        Everybody is told 403, and why.
+        An image that is not all there is not listed.
         """
-        for token in ("admin", None):
-            answer = await self.manage("GET", token=token)
-            self.assertEqual(answer.status, 403)
-            self.assertIn(b"strategy", answer.body)
+        facts = await self.upstream.authorize(IMAGE, UpstreamCredentials(auth_token="admin"))
+        assert facts is not None
+        writer = await self.entries.begin(facts)
+        self.assertEqual(await self.cached(), [])
+        await writer.abort()
+
+    async def test_body(self) -> None:
+        """
+        A request with a body is refused.
+        """
+        self.assertEqual((await self.ask_node("GET", "/v2/cache", body=b"{}")).status, 400)
 
 
 class QueueTests(ManagementTestCase):
     """
-    ``PUT /v2/cache/{image_id}``, and what becomes of the queue.
+    ``PUT /v2/cache/{image_id}``.
     """
 
-    async def test_prefetch(self) -> None:
+    async def test_queued(self) -> None:
         """
-        A queued image is fetched with the node's own credentials, leaves the queue, and is there.
+        The image is fetched in the background.
         """
+        assert self.prefetcher is not None
         self.prefetcher.start()
-        for image_id in (FIRST, SECOND.upper()):
-            self.assertEqual((await self.manage("PUT", f"/{image_id}")).status, 202)
-        await until(lambda: len(self.entries.inventory()) == 2 and not self.app.in_progress)
-        while (await self.listed()) != ({FIRST, SECOND}, []):
-            pass
+        answer = await self.ask_node("PUT", f"/v2/cache/{IMAGE.upper()}")
+        self.assertEqual((answer.status, answer.body), (202, b""))
+        await until(lambda: self.entries.inventory() and not self.fills._running)
+        self.assertEqual(await self.cached(), [IMAGE])
+        self.assertEqual(await self.status("PUT", f"/v2/cache/{IMAGE}"), 202)
 
-    async def test_survives(self) -> None:
+    async def test_stays_queued(self) -> None:
         """
-        What was queued while nobody worked on the queue is fetched later, in order.
+        Until then it is queued, once.
         """
-        for image_id in (SECOND, FIRST):
-            await self.manage("PUT", f"/{image_id}")
-        self.assertEqual(await self.listed(), (set(), [SECOND, FIRST]))
-        self.prefetcher.start()
-        while (await self.listed()) != ({FIRST, SECOND}, []):
-            pass
+        for _ in range(2):
+            self.assertEqual(await self.status("PUT", f"/v2/cache/{IMAGE}"), 202)
+        self.assertEqual(await self.queued(), [IMAGE])
 
-    async def test_refused_to_the_node(self) -> None:
+    async def test_order_of_checks(self) -> None:
         """
-        An image that the upstream refuses to the node leaves the queue; one for which the node's token is not taken
-        stays, as that may be mended.
+        An image that one cannot see does not exist, before it is asked whether one may; only then its status counts.
         """
-        self.service.images[FIRST].downloaders.discard("node")
-        for image_id in (FIRST, SECOND):
-            await self.manage("PUT", f"/{image_id}")
-        self.prefetcher.start()
-        while (await self.listed()) != ({SECOND}, []):
-            pass
-        self.service.images[FIRST].downloaders.add("node")
-        self.service.tokens.discard("node")
-        asked = len(self.service.requests)
-        await self.manage("PUT", f"/{FIRST}")
-        # The caller's own look at the image, and the node's two ways to ask whether it may have the data.
-        await until(lambda: len(self.service.requests) >= asked + 2)
-        self.assertEqual((await self.listed())[1], [FIRST])
+        for token, image_id, status in (
+            ("member", HIDDEN, 404),
+            ("member", UNKNOWN, 404),
+            ("member", IMAGE, 403),
+            ("admin", UNKNOWN, 404),
+            ("admin", QUEUED, 400),
+            ("admin", "no-id", 404),
+            ("admin", f"{IMAGE}x", 404),
+            ("garbage", UNKNOWN, 401),
+        ):
+            self.assertEqual(await self.status("PUT", f"/v2/cache/{image_id}", token=token), status, (token, image_id))
+        self.assertEqual(await self.queued(), [])
 
-    async def test_refusals(self) -> None:
+    async def test_upstreams_words(self) -> None:
         """
-        What the caller may not see, what has no data yet, and what is no id is not queued.
+        What the upstream refuses, it refuses in its own words.
         """
-        for image_id, status in ((UNKNOWN, 404), (QUEUED, 400), ("nonsense", 404)):
-            self.assertEqual((image_id, (await self.manage("PUT", f"/{image_id}")).status), (image_id, status))
-        self.assertEqual((await self.listed())[1], [])
+        answer = await self.ask_node("PUT", f"/v2/cache/{UNKNOWN}")
+        self.assertEqual((answer.status, answer.body), (404, b"refused"))
+
+    async def test_error_form(self) -> None:
+        """
+        What this node refuses comes in the forms of the service.
+        """
+        answer = await self.ask_node("PUT", f"/v2/cache/{QUEUED}", "Accept: application/json")
+        self.assertEqual(json.loads(answer.body)["code"], "400 Bad Request")
 
 
-class NoCredentialsTests(ManagementTestCase):
+class PoorNodeTests(ManagementTestCase):
     """
-    A node without credentials of its own cannot fetch ahead.
+    A node without credentials of its own.
     """
 
     has_credentials = False
 
-    async def test_conflict(self) -> None:
+    async def test_refused(self) -> None:
         """
-        That is said, with what to do.
+        It says that it cannot fetch anything by itself.
         """
-        answer = await self.manage("PUT", f"/{FIRST}")
+        answer = await self.ask_node("PUT", f"/v2/cache/{IMAGE}")
         self.assertEqual(answer.status, 409)
         self.assertIn(b"prefetch_token", answer.body)
+        self.assertEqual(await self.queued(), [])
+        self.assertEqual(await self.status("PUT", f"/v2/cache/{UNKNOWN}"), 404)
 
 
 class DeleteTests(ManagementTestCase):
     """
-    Removing single images, and everything.
+    ``DELETE /v2/cache/{image_id}``.
     """
 
-    async def test_one(self) -> None:
+    async def test_everywhere(self) -> None:
         """
-        A cached or queued image is removed; of one that is neither it matters whether the upstream knows it.
+        An image leaves the cache and the queue.
         """
-        await self.fill(FIRST)
-        await self.index.enqueue("here", SECOND, 1.0)
-        for image_id, status in ((FIRST.upper(), 204), (SECOND, 204), (FIRST, 204), (UNKNOWN, 404), ("nonsense", 404)):
-            self.assertEqual((image_id, (await self.manage("DELETE", f"/{image_id}")).status), (image_id, status))
-        self.assertEqual(await self.listed(), (set(), []))
+        await self.put_in()
+        await self.enqueue(IMAGE)
+        await self.enqueue(OTHER)
+        answer = await self.ask_node("DELETE", f"/v2/cache/{IMAGE}")
+        self.assertEqual((answer.status, answer.body), (204, b""))
+        self.assertEqual((await self.cached(), await self.queued()), ([], [OTHER]))
+        self.assertEqual(await self.status("DELETE", f"/v2/cache/{OTHER.upper()}"), 204)
+        self.assertEqual(await self.queued(), [])
 
-    async def test_all(self) -> None:
+    async def test_neither_nor(self) -> None:
         """
-        The header says which of both to clear; without it both are.
+        An image that is neither is fine, too; what is no image at all is not found.
         """
-        for target, left in (
-            ("cache", (set(), [SECOND])),
-            ("queue", ({FIRST}, [])),
-            ("", (set(), [])),
-            (None, (set(), [])),
+        self.assertEqual(await self.status("DELETE", f"/v2/cache/{IMAGE}"), 204)
+        for image_id in (UNKNOWN, "no-id"):
+            self.assertEqual(await self.status("DELETE", f"/v2/cache/{image_id}"), 404)
+
+    async def test_order_of_checks(self) -> None:
+        """
+        Of what is not here, and not visible, nobody learns more than that.
+        """
+        for image_id, status in ((HIDDEN, 404), (UNKNOWN, 404), (IMAGE, 403)):
+            self.assertEqual(await self.status("DELETE", f"/v2/cache/{image_id}", token="member"), status)
+        await self.put_in(HIDDEN)
+        self.assertEqual(await self.status("DELETE", f"/v2/cache/{HIDDEN}", token="member"), 403)
+
+    async def test_upstream_in_trouble(self) -> None:
+        """
+        Where the upstream cannot say whether there is such an image, neither is it said that there is none.
+        """
+        self.glance.trouble = 500
+        self.assertEqual(await self.status("DELETE", f"/v2/cache/{UNKNOWN}"), 500)
+
+    async def test_upstream_away(self) -> None:
+        """
+        What is here can be deleted without the upstream.
+        """
+        await self.put_in()
+        await self.enqueue(OTHER)
+        self.client._bases[:] = ["http://127.0.0.1:1"]
+        for image_id in (IMAGE, OTHER):
+            self.assertEqual(await self.status("DELETE", f"/v2/cache/{image_id}"), 204)
+        answer = await self.ask_node("DELETE", f"/v2/cache/{UNKNOWN}")
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
+
+
+class ClearTests(ManagementTestCase):
+    """
+    ``DELETE /v2/cache``.
+    """
+
+    async def test_targets(self) -> None:
+        """
+        The header says what is cleared; without it, or empty, it is both.
+        """
+        for lines, cached, queued in (
+            ((), [], []),
+            (("X-Image-Cache-Clear-Target:",), [], []),
+            (("x-image-cache-clear-target: cache",), [], [OTHER]),
+            (("X-Image-Cache-Clear-Target: QUEUE",), [IMAGE], []),
         ):
-            await self.fill(FIRST)
-            await self.index.enqueue("here", SECOND, 1.0)
-            headers = {} if target is None else {"x_image_cache_clear_target": target}
-            self.assertEqual((await self.manage("DELETE", **headers)).status, 204)
-            self.assertEqual((target, await self.listed()), (target, left))
-            await self.manage("DELETE")
+            await self.put_in()
+            await self.enqueue(OTHER)
+            self.assertEqual(await self.status("DELETE", "/v2/cache", *lines), 204)
+            self.assertEqual((await self.cached(), await self.queued()), (cached, queued), lines)
 
-    async def test_unknown_target(self) -> None:
+    async def test_bad_targets(self) -> None:
         """
-        Any other target is refused, and nothing is cleared.
+        Anything else is refused, and clears nothing: a word too many could mean either.
         """
-        await self.fill(FIRST)
-        self.assertEqual((await self.manage("DELETE", x_image_cache_clear_target="everything")).status, 400)
-        self.assertEqual((await self.listed())[0], {FIRST})
+        await self.put_in()
+        for lines in (
+            ("X-Image-Cache-Clear-Target: both",),
+            ("X-Image-Cache-Clear-Target: all",),
+            ("X-Image-Cache-Clear-Target: cache, queue",),
+            ("X-Image-Cache-Clear-Target: cache", "X-Image-Cache-Clear-Target: queue"),
+        ):
+            self.assertEqual(await self.status("DELETE", "/v2/cache", *lines), 400, lines)
+        self.assertEqual(await self.cached(), [IMAGE])
+
+
+class OtherRequestTests(ManagementTestCase):
+    """
+    Whatever else is asked below ``/v2/cache`` is not for the upstream, which may have a cache of its own.
+    """
+
+    async def test_methods(self) -> None:
+        """
+        Other methods are not allowed, and told which are.
+        """
+        for path, allowed in (("/v2/cache", "DELETE, GET"), (f"/v2/cache/{IMAGE}", "DELETE, PUT")):
+            for method in ("POST", "PATCH", "HEAD", "OPTIONS", "PUT" if path == "/v2/cache" else "GET"):
+                answer = await self.ask_node(method, path)
+                self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed), (method, path))
+        self.assertEqual(self.glance.requests, [])
+
+    async def test_paths(self) -> None:
+        """
+        Other paths are not found.
+        """
+        for path in ("/v2/cache/clean", "/v2/cache/prune", f"/v2/cache/nodes/{IMAGE}", f"/v2/cache/{IMAGE}/x/y"):
+            for method in ("GET", "POST", "DELETE"):
+                self.assertEqual(await self.status(method, path), 404, (method, path))
+        self.assertEqual(self.glance.requests, [])
+
+    async def test_spellings(self) -> None:
+        """
+        The versions that stand for cache management are accepted in the path.
+        """
+        for version in ("v2", "v2.14", "v2.16"):
+            self.assertEqual(await self.status("GET", f"/{version}/cache"), 200)
+
+
+class NoIndexTests(ManagementTestCase):
+    """
+    A node whose index is away.
+    """
+
+    def make_routes(self, index: Any, identity: IIdentity | None) -> ManagementRoutes:
+        return super().make_routes(UnavailableIndex(), identity)
+
+    async def test_try_later(self) -> None:
+        """
+        What needs it is to be tried again.
+        """
+        await self.put_in()
+        for method, path in (
+            ("GET", "/v2/cache"),
+            ("DELETE", "/v2/cache"),
+            ("PUT", f"/v2/cache/{IMAGE}"),
+            ("DELETE", f"/v2/cache/{IMAGE}"),
+        ):
+            answer = await self.ask_node(method, path)
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
+        self.assertEqual(await self.status("DELETE", "/v2/cache", "X-Image-Cache-Clear-Target: cache"), 204)
