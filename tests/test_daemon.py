@@ -4,8 +4,12 @@ Tests of how a daemon starts, stops, and says that it cannot.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ from glance_tx import tap as api_tap
 from glance_tx.settings.daemon import LogSettings
 from glance_tx.telemetry.logs import set_log_level
 from glance_tx.web.connections import DrainingSite
-from glance_tx.web.daemon import PART_SECONDS, Daemon, DaemonOptions, Part
+from glance_tx.web.daemon import PART_SECONDS, Daemon, DaemonOptions, Part, _end_with_failure
 from glance_tx.web.errors import ListenFailed
 from glance_tx.web.server import WebService, tcp_endpoint
 
@@ -40,6 +44,9 @@ class RecordingReactor(Clock):
 
     def addSystemEventTrigger(self, *trigger: object) -> None:
         self.triggers.append(trigger)
+
+    def callWhenRunning(self, call: Callable[[], object]) -> None:
+        call()
 
     def stop(self) -> None:
         self.stopped += 1
@@ -126,7 +133,7 @@ class DaemonTests(TestCase):
         daemon.startService()
         self.assertEqual(self.calls, ["start a"])
         self.assertEqual(self.reactor.stopped, 1)
-        self.assertEqual(self.reactor.triggers, [("after", "shutdown", os._exit, 1)])
+        self.assertEqual(self.reactor.triggers, [("after", "shutdown", atexit.register, _end_with_failure)])
         self.assertIn("test-daemon cannot start: cannot listen on here: no", self.said())
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -230,6 +237,42 @@ class DaemonTests(TestCase):
         turned: Deferred[None] = Deferred()
         reactor.callLater(0, turned.callback, None)  # type: ignore[attr-defined]
         return turned
+
+
+APPLICATION = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from glance_tx.settings.daemon import LogSettings
+from glance_tx.web.daemon import Daemon, Part
+from glance_tx.web.errors import ListenFailed
+
+async def fail():
+    raise ListenFailed("here", "no")
+
+application = Application("test")
+Daemon(reactor, "test-daemon", LogSettings(), (), (Part(fail),), ()).setServiceParent(application)
+"""
+
+
+class ProcessTests(SynchronousTestCase):
+    """
+    The same as a process.
+    """
+
+    def test_fails_at_once(self) -> None:
+        """
+        A part that fails before the reactor runs ends the process, which leaves no pidfile and a status of 1.
+        """
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        application = folder / "application.tac"
+        application.write_text(APPLICATION)
+        command = [Path(sys.executable).with_name("twistd"), "--nodaemon", "--pidfile=pid", "--python", application]
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        self.assertIn("test-daemon cannot start: cannot listen on here: no", ended.stderr)
+        self.assertNotIn("Traceback", ended.stderr)
+        self.assertFalse((folder / "pid").exists())
 
 
 class OptionsTests(SynchronousTestCase):

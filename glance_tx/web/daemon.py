@@ -7,6 +7,7 @@ What it takes to be a daemon under ``twistd``: options, a log, parts that start 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -178,8 +179,8 @@ class Daemon(MultiService):
         for warning in self._warnings:
             # Not as "warning": Twisted takes an event with that key for one of Python's warnings.
             self._log.warn("{problem}", problem=str(warning))
-        self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addErrback(self._failed)
+        # twistd starts services before the reactor, and only a reactor that runs can be stopped.
+        self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -192,6 +193,12 @@ class Daemon(MultiService):
             self._hangup = None
         return Deferred.fromCoroutine(self._stop())
 
+    def _begin(self) -> None:
+        if not self.running:
+            return
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._failed)
+
     async def _start(self) -> None:
         for part in self._parts:
             await part.start()
@@ -203,6 +210,7 @@ class Daemon(MultiService):
     async def _stop(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
+            await self._starting
         await super().stopService()
         while self._started:
             part = self._started.pop()
@@ -232,6 +240,13 @@ class Daemon(MultiService):
             self._log.failure("{name} cannot start", failure, name=self.name)
         if self._log_settings.log_file is not None:
             print(f"{self.name}: cannot start: {failure.getErrorMessage()}", file=sys.__stderr__)
-        # twistd has no other way to end with a status of one's own.
-        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        # twistd has no other way to end with a status of one's own; by then it has removed its pidfile.
+        self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, _end_with_failure)
         self._reactor.stop()
+
+
+def _end_with_failure() -> NoReturn:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os._exit(1)
