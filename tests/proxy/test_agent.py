@@ -4,9 +4,12 @@ Tests of requests that go to an upstream over real sockets.
 
 from __future__ import annotations
 
+import os
+from unittest.mock import patch
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.client import HTTPConnectionPool
+from twisted.web.client import HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 from zope.interface.verify import verifyObject
@@ -17,7 +20,9 @@ from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.responses import ResponseReader
 from glance_tx.streaming.units import KiB, MiB
+from tests.doubles.certificates import self_signed
 from tests.doubles.upstreams import RawUpstream, reactor, turns
+from tests.proxy.folders import absolute
 from tests.web.raw import until
 
 PIECE = bytes(64 * KiB)
@@ -262,6 +267,68 @@ class EarlyAnswerTests(AgentTestCase):
         """
         transport = connection.transport  # type: ignore[attr-defined]
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
+class TlsTests(AgentTestCase):
+    """
+    Upstreams over TLS.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.certificate = self_signed("localhost")
+        port = reactor.listenSSL(0, self.upstream, self.certificate.options(), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.url = f"https://localhost:{port.getHost().port}".encode()
+
+    def trust(self) -> None:
+        """
+        Have the machine trust the upstream.
+        """
+        path = absolute(self.mktemp())
+        path.write_bytes(self.certificate.dumpPEM())
+        environment = patch.dict(os.environ, SSL_CERT_FILE=str(path))
+        environment.start()
+        self.addCleanup(environment.stop)
+
+    async def test_untrusted(self) -> None:
+        """
+        A server that nobody vouches for gets no request.
+        """
+        asking = self.agent.request(b"GET", self.url + b"/secret", Headers())
+        await self.assertFailure(asking, ResponseFailed)
+        self.assertEqual([connection.received for connection in self.upstream.connections], [b""])
+
+    async def test_trusted(self) -> None:
+        """
+        Another one is asked as any other, and its connections are kept.
+        """
+        self.trust()
+        asking = self.agent.request(b"GET", self.url + b"//x?", Headers())
+        connection, request = await self.upstream.exchange()
+        self.assertEqual(request.target, "//x?")
+        connection.reply(200, b"ok")
+        self.assertEqual(await self.read(await asking), b"ok")
+        asking = self.agent.request(b"GET", self.url + b"/", Headers())
+        await connection.request()
+        connection.reply(204)
+        await asking
+
+    async def test_given_up(self) -> None:
+        """
+        A body that nobody wants any more ends at once, whatever the server thinks of that.
+        """
+        self.trust()
+        asking = self.agent.request(b"GET", self.url + b"/", Headers())
+        connection, _ = await self.upstream.exchange()
+        connection.head("HTTP/1.1 200 OK", f"Content-Length: {LONG}")
+        connection.send(bytes(MiB))
+        reader = ResponseReader(await asking, reactor)
+        await reader.read(1)
+        connection.transport.pauseProducing()
+        reader.cancel()
+        connection.send(bytes(MiB))
+        await connection.gone()
 
 
 class CleanHeadTests(SynchronousTestCase):
