@@ -279,7 +279,7 @@ class StallTests(ScriptedTestCase):
     """
 
     def times(self) -> UpstreamTimes:
-        return UpstreamTimes(stall=0.2)
+        return UpstreamTimes(stall=0.5)
 
     async def test_resumed(self) -> None:
         """

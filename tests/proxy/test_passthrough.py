@@ -546,7 +546,7 @@ class TimesTests(RelayTestCase):
     """
 
     def times(self) -> UpstreamTimes:
-        return UpstreamTimes(head=0.2, stall=0.2)
+        return UpstreamTimes(head=0.5, stall=0.5)
 
     async def test_silent(self) -> None:
         """
