@@ -55,10 +55,12 @@ class GrowingFile:
         :param limit: Offset after the last byte that may be sent; never less than before.
         """
         self.limit = max(limit, self.limit)
-        # Whoever is told may ask for more, or make another stop waiting, before the next one is told.
-        while ready := [waiting for offset, waiting in self._waiting if offset < self.limit]:
-            self._forget(ready[0])
-            ready[0].callback(None)
+        ready = [waiting for offset, waiting in self._waiting if offset < self.limit]
+        self._waiting = [entry for entry in self._waiting if entry[0] >= self.limit]
+        # Once through, however many there are. Whoever is told may ask for more, or make another one stop waiting.
+        for waiting in ready:
+            if not waiting.called:
+                waiting.callback(None)
 
     def give_up(self, reason: Exception) -> None:
         """
