@@ -51,7 +51,7 @@ class IUpstream(Interface):
 
     async def authorize(image_id: str, credentials: UpstreamCredentials) -> ImageFacts | None:
         """
-        Ask whether the holder of these credentials may download an image now (design section 6).
+        Ask whether the holder of these credentials may download an image now (docs/architecture, Cached download).
 
         :return: What the data is; ``None`` where the download is allowed and there is no data (204).
         :raises UpstreamRefused: They may not; the upstream's own answer is inside.
