@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "policy.interfaces",
     },
     "db": BASE | {"domain.interfaces", "domain.errors", "domain.images"},
+    "notify": BASE | {"domain.interfaces", "domain.errors", "domain.images"},
     "api": BASE | {"domain", "stores.errors", "web", "streaming", "identity"},
 }
 
