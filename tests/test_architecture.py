@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"glance_tx": ROOT / "glance_tx", "glance_cache": ROOT / "proxy" / "glance_cache"}
 
-FOUNDATION = {"streaming", "stores", "identity", "policy", "web"}
+FOUNDATION = {"streaming", "stores", "identity", "policy", "web", "redis", "notify"}
 BASE = {"errors", "settings", "telemetry"}
 
 # What a package of glance_tx may import of glance_tx, besides itself. A dotted name allows one module only.
@@ -35,10 +35,12 @@ ALLOWED: dict[str, set[str]] = {
         "stores.interfaces",
         "stores.errors",
         "identity.caller",
+        "notify.interfaces",
         "policy.interfaces",
     },
     "db": BASE | {"domain.interfaces", "domain.errors", "domain.images"},
-    "notify": BASE | {"domain.interfaces", "domain.errors", "domain.images"},
+    "redis": BASE,
+    "notify": BASE | {"redis"},
     "api": BASE | {"domain", "stores.errors", "web", "streaming", "identity"},
 }
 

@@ -42,6 +42,8 @@ from glance_tx.identity.options import AuthSettings
 from glance_tx.identity.strategies import make_identity
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
+from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.client import RedisClient
 from glance_tx.settings import Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.streaming.lanes import BodyThreads, Lanes
@@ -170,7 +172,7 @@ class _Node:
     def _make_index(self) -> ICacheIndex:
         redis = self._settings[RedisSettings]
         if redis.url is not None:
-            return RedisIndex(self._reactor, redis.url, redis.prefix)
+            return RedisIndex(RedisClient(self._reactor, RedisAddress.parse(redis.url)), redis.prefix)
         path = self._settings[StorageSettings].folder / "index.sqlite"
         return SqliteIndex(path, self._lanes.lane("index"), self._reactor)
 

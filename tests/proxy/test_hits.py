@@ -27,6 +27,8 @@ from glance_cache.hits import HitCounter
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.client import RedisClient
 from glance_tx.streaming.lanes import Lanes
 from tests.contracts.index import image
 from tests.doubles.pools import InlinePool, SteppedPool, ThreadClock, inline_lanes
@@ -546,7 +548,7 @@ class RedisOutageTests(TestCase):
         self.recorded = 0
 
     async def counter(self, name: str) -> HitCounter:
-        index = RedisIndex(reactor, self.redis.url, "p", timeout_seconds=0.5)
+        index = RedisIndex(RedisClient(reactor, RedisAddress.parse(self.redis.url), timeout_seconds=0.5), "p")
         journal = HitJournal(self.folder / name, name, FileOps())
         lane = Lanes(reactor, self.pool).lane("journal")
         counter = HitCounter(journal, lane, index, name, reactor, flush_seconds=0.05)
@@ -566,7 +568,7 @@ class RedisOutageTests(TestCase):
         """
         Wait until the sums in Redis are what was recorded.
         """
-        reader = RedisIndex(reactor, self.redis.url, "p")
+        reader = RedisIndex(RedisClient(reactor, RedisAddress.parse(self.redis.url)), "p")
         self.addCleanup(lambda: Deferred.fromCoroutine(reader.stop()))
         deadline = reactor.seconds() + 30
         sums: Mapping[str, HitTotals] = {}

@@ -1,0 +1,3 @@
+"""
+A connection to Redis that outlives the server's absences.
+"""
