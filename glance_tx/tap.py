@@ -14,9 +14,11 @@ from twisted.application.service import IService
 
 from glance_tx.api.faults import api_faults
 from glance_tx.api.root import VersionRoutes, without_version
+from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
 from glance_tx.api.v2.schemas import SchemaRoutes
+from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.db.engine import Database
 from glance_tx.db.health import check_database
@@ -24,13 +26,15 @@ from glance_tx.db.images import SqlImages
 from glance_tx.db.migrate import upgrade
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.access import Access
+from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
 from glance_tx.domain.recovery import Recovery, RecoverySettings
+from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
-from glance_tx.domain.values import ImageRules
+from glance_tx.domain.values import ImageRules, Values
 from glance_tx.errors import FactualError
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.options import AuthSettings
@@ -193,6 +197,8 @@ class _Service:
         ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)
         ImageDataRoutes(self._transfers, callers).mount(edge.app)
         SchemaRoutes(callers, rules).mount(edge.app)
+        ActionRoutes(Activation(self._repository, self._foundation.access), callers).mount(edge.app)
+        TagRoutes(Tags(self._repository, self._foundation.access, Values(rules)), callers).mount(edge.app)
         return edge
 
     async def _start_recovery(self) -> None:

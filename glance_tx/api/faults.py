@@ -23,6 +23,7 @@ from glance_tx.domain.errors import (
     QuotaExceeded,
     SizeMismatch,
     StatusConflict,
+    TagNotFound,
     TooManyUploads,
 )
 from glance_tx.stores.errors import StoreFull, StoreUnavailable
@@ -79,6 +80,7 @@ def api_faults() -> FaultTable:
             StatusConflict: 409,
             StoreFull: 413,
             StoreUnavailable: _try_later,
+            TagNotFound: 404,
             TooManyUploads: _try_later,
             UnsupportedMediaType: _unsupported_media_type,
         }

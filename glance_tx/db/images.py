@@ -12,7 +12,7 @@ from attrs import evolve
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from glance_tx.db import leases, listing, records
+from glance_tx.db import leases, listing, records, tags
 from glance_tx.db.engine import Database
 from glance_tx.db.tables import images
 from glance_tx.domain.errors import ImageExists, ImageGone
@@ -58,6 +58,24 @@ class SqlImages:
         Write the attributes, properties and tags of a changed image.
         """
         return await self._database.transact(_save, image, was.id.lower(), was.status, self._now())
+
+    async def set_status(self, image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
+        """
+        Move an image from one status to another.
+        """
+        await self._database.transact(_set_status, image_id.lower(), status, from_status, self._now())
+
+    async def add_tag(self, image_id: str, tag: str) -> None:
+        """
+        Give an image a tag.
+        """
+        await self._database.transact(tags.add_tag, image_id.lower(), tag, self._now())
+
+    async def remove_tag(self, image_id: str, tag: str) -> None:
+        """
+        Take a tag off an image.
+        """
+        await self._database.transact(tags.remove_tag, image_id.lower(), tag, self._now())
 
     async def delete(self, image_id: str, *, from_status: ImageStatus) -> Sequence[Lease]:
         """
@@ -135,6 +153,18 @@ def _save(connection: sa.Connection, image: Image, image_id: str, status: ImageS
         raise records.refusal(connection, image_id, f"it was {status} when it was read")
     records.replace_parts(connection, image_id, image)
     return records.find(connection, image_id)
+
+
+def _set_status(
+    connection: sa.Connection, image_id: str, status: ImageStatus, from_status: ImageStatus, now: datetime
+) -> None:
+    moved = connection.execute(
+        sa.update(images)
+        .where(records.is_living(image_id), images.c.status == from_status)
+        .values(status=status, updated_at=now)
+    )
+    if not moved.rowcount:
+        raise records.refusal(connection, image_id, f"it was {from_status} when it was read")
 
 
 def _delete(connection: sa.Connection, image_id: str, status: ImageStatus, now: datetime) -> list[Lease]:

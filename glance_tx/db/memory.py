@@ -98,6 +98,27 @@ class MemoryImages:
         )
         return _given_out(record.image)
 
+    async def set_status(self, image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
+        """
+        Move an image from one status to another.
+        """
+        record = self._living(image_id, from_status, f"it was {from_status} when it was read")
+        record.image = evolve(record.image, status=status, updated_at=self._now())
+
+    async def add_tag(self, image_id: str, tag: str) -> None:
+        """
+        Give an image a tag.
+        """
+        record = self._living(image_id)
+        record.image = evolve(record.image, tags=record.image.tags | {tag}, updated_at=self._now())
+
+    async def remove_tag(self, image_id: str, tag: str) -> None:
+        """
+        Take a tag off an image.
+        """
+        record = self._living(image_id)
+        record.image = evolve(record.image, tags=record.image.tags - {tag}, updated_at=self._now())
+
     async def delete(self, image_id: str, *, from_status: ImageStatus) -> Sequence[Lease]:
         """
         Turn an image into a tombstone.

@@ -4,17 +4,17 @@ Images as records: create, show, list, change and delete them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 from uuid import uuid4
 
 from attrs import evolve, field, frozen
 
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.changes import Changes, Operation
-from glance_tx.domain.errors import Forbidden, InvalidQuery, StatusConflict
+from glance_tx.domain.conflicts import despite_conflicts
+from glance_tx.domain.errors import Forbidden, InvalidQuery
 from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
 from glance_tx.domain.leases import Reclaimer
@@ -22,8 +22,6 @@ from glance_tx.domain.values import ImageRules, Values, flaw_of_text
 from glance_tx.identity.caller import Caller
 
 __all__ = ["FILTERS", "SORT_KEYS", "Catalog", "CatalogSettings", "Page"]
-
-T = TypeVar("T")
 
 FILTERS: Final = frozenset(
     {
@@ -47,9 +45,6 @@ SORT_KEYS: Final = frozenset(
     {"name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at"}
 )
 """Attributes that a list can be sorted by."""
-
-# Each try begins with the image as somebody else just left it, so even a second one is rare.
-_FURTHER_TRIES: Final = 3
 
 
 @frozen
@@ -163,7 +158,7 @@ class Catalog:
         :raises QuotaExceeded: Too many properties or tags would be there.
         :raises StatusConflict: The image's status changed again and again meanwhile.
         """
-        return await _despite_conflicts(lambda: self._change_once(caller, image_id, operations, strict_add))
+        return await despite_conflicts(lambda: self._change_once(caller, image_id, operations, strict_add))
 
     async def delete(self, caller: Caller, image_id: str) -> None:
         """
@@ -176,7 +171,7 @@ class Catalog:
         :raises Forbidden: It is protected, or policy is against it.
         :raises StatusConflict: The image's status changed again and again meanwhile.
         """
-        leases = await _despite_conflicts(lambda: self._delete_once(caller, image_id))
+        leases = await despite_conflicts(lambda: self._delete_once(caller, image_id))
         for lease in leases:
             await self._reclaimer.try_reclaim(lease)
 
@@ -201,16 +196,6 @@ class Catalog:
         if image.protected:
             raise Forbidden(f"image {image.id} is protected")
         return await self._repository.delete(image.id, from_status=image.status)
-
-
-async def _despite_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
-    """
-    Begin again, with the image as it is then, where its status changed under an attempt.
-    """
-    for _ in range(_FURTHER_TRIES):
-        with suppress(StatusConflict):
-            return await attempt()
-    return await attempt()
 
 
 def _check_query(query: ImageQuery) -> None:

@@ -76,6 +76,17 @@ class PropertyConflict(DomainError):
 
 
 @frozen
+class TagNotFound(DomainError):
+    """
+    The image has no such tag.
+    """
+
+    message = "image {self.image_id} has no tag {self.tag!r}"
+    image_id: str
+    tag: str
+
+
+@frozen
 class StatusConflict(DomainError):
     """
     An image is in a status that does not allow what was asked.

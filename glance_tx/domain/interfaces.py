@@ -155,6 +155,28 @@ class IImageRepository(Interface):
         :raises StatusConflict: Its status changed meanwhile.
         """
 
+    async def set_status(image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
+        """
+        Move an image that has data from one status to another, touching nothing else.
+
+        :raises ImageNotFound: It never was, or is deleted.
+        :raises StatusConflict: The status is not ``from_status`` any more.
+        """
+
+    async def add_tag(image_id: str, tag: str) -> None:
+        """
+        Give an image a tag; where it has it, nothing changes but the time of its last change.
+
+        :raises ImageNotFound: It never was, or is deleted.
+        """
+
+    async def remove_tag(image_id: str, tag: str) -> None:
+        """
+        Take a tag off an image. Harmless where it has no such tag.
+
+        :raises ImageNotFound: It never was, or is deleted.
+        """
+
     async def delete(image_id: str, *, from_status: ImageStatus) -> Sequence[Lease]:
         """
         Turn an image into a tombstone.

@@ -225,6 +225,14 @@ class Values:
             raise InvalidImage(f"{subject} must be one of {', '.join(rule.allowed)}")
         return text
 
+    def tag(self, value: object) -> str:
+        """
+        Check one tag.
+
+        :raises InvalidImage: It is no text, too long, or has a character that cannot be kept.
+        """
+        return _tag(value)
+
     def require_property_quota(self, names: Collection[str]) -> None:
         """
         Refuse too many custom properties.
@@ -261,7 +269,7 @@ def _text(subject: str, value: object, longest: int) -> str:
         raise InvalidImage(f"{subject} is longer than {longest} characters")
     flaw = flaw_of_text(value)
     if flaw is None and _FOUR_BYTES.search(value):
-        flaw = "holds a character of four bytes"
+        flaw = "holds a character outside the Basic Multilingual Plane (an emoji, say), which is not kept here"
     if flaw is not None:
         raise InvalidImage(f"{subject} {flaw}")
     return value
@@ -287,7 +295,11 @@ def _minimum(name: str, value: object) -> int:
 def _tags(name: str, value: object) -> frozenset[str]:
     if not isinstance(value, list | tuple):
         raise InvalidImage(f"attribute {name!r} must be a list of strings")
-    return frozenset(_text("a tag", tag, _NAME_LENGTH) for tag in value)
+    return frozenset(map(_tag, value))
+
+
+def _tag(value: object) -> str:
+    return _text("a tag", value, _NAME_LENGTH)
 
 
 def _visibility(name: str, value: object) -> Visibility:

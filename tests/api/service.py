@@ -15,19 +15,23 @@ from twisted.internet.defer import Deferred
 
 from glance_tx.api.faults import api_faults
 from glance_tx.api.root import VersionRoutes, without_version
+from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
 from glance_tx.api.v2.schemas import SchemaRoutes
+from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.db.engine import Database
 from glance_tx.db.images import SqlImages
 from glance_tx.db.memory import MemoryImages
 from glance_tx.domain.access import Access
+from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.interfaces import IImageRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
-from glance_tx.domain.values import ImageRules
+from glance_tx.domain.values import ImageRules, Values
 from glance_tx.identity.tokens import TokensIdentity, read_tokens
 from glance_tx.policy.enforcer import PolicyEnforcer
 from glance_tx.stores.interfaces import IStore
@@ -116,6 +120,8 @@ class ServiceTestCase(ServingTestCase):
             ImageRoutes(Catalog(self.images, access, reclaimer, self.now, settings), callers, endpoint, 25),
             ImageDataRoutes(self.transfers, callers),
             SchemaRoutes(callers, self.rules),
+            ActionRoutes(Activation(self.images, access), callers),
+            TagRoutes(Tags(self.images, access, Values(self.rules)), callers),
         ):
             routes.mount(app)
         return app

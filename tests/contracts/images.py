@@ -24,6 +24,7 @@ ADMIN = Viewer("p0", is_admin=True)
 P1 = Viewer("p1", is_admin=False)
 STORED = StoredData(11, "5eb63bbbe01eeed093cb22bb8f5acdc3", "sha512", "ab" * 64, 22)
 MINUTE = timedelta(minutes=1)
+AT_HOME = Location("main", "file:///1")
 
 
 class ImageRepositoryContract:
@@ -248,6 +249,79 @@ class ImageRepositoryContract:
         saved = await self.at_once(*(self.images.save(each, was=image) for each in changes))
         self.assertEqual(saved, changes)
         self.assertIn(await self.images.get(image.id), changes)
+
+    # Statuses and tags.
+
+    async def test_a_status_is_moved_alone(self) -> None:
+        """
+        Moving an image's status changes nothing else but the time of its last change, by whatever letters it is named.
+        """
+        image = await self.add(
+            status=ImageStatus.ACTIVE, size=3, properties={"a": "b"}, tags=frozenset({"t"}), locations=(AT_HOME,)
+        )
+        self.time += MINUTE
+        await self.images.set_status(image.id.upper(), ImageStatus.DEACTIVATED, from_status=ImageStatus.ACTIVE)
+        expected = evolve(image, status=ImageStatus.DEACTIVATED, updated_at=self.time)
+        self.assertEqual(await self.images.get(image.id), expected)
+
+    async def test_moving_a_status_needs_it_to_hold(self) -> None:
+        """
+        A status is moved only from what it was taken for; of moves at once one wins.
+        """
+        image = await self.add(status=ImageStatus.QUEUED)
+        with self.assertRaises(StatusConflict) as caught:
+            await self.images.set_status(image.id, ImageStatus.DEACTIVATED, from_status=ImageStatus.ACTIVE)
+        self.assertEqual(caught.exception.status, "queued")
+        self.assertEqual(await self.images.get(image.id), image)
+        with self.assertRaises(ImageNotFound):
+            await self.images.set_status(str(uuid4()), ImageStatus.ACTIVE, from_status=ImageStatus.DEACTIVATED)
+        await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
+        with self.assertRaises(ImageNotFound):
+            await self.images.set_status(image.id, ImageStatus.ACTIVE, from_status=ImageStatus.QUEUED)
+        other = await self.add(status=ImageStatus.ACTIVE)
+        outcomes = await self.at_once(
+            *(
+                self.images.set_status(other.id, ImageStatus.DEACTIVATED, from_status=ImageStatus.ACTIVE)
+                for _ in range(3)
+            )
+        )
+        self.assertEqual(sorted(type(outcome).__name__ for outcome in outcomes), ["NoneType"] + ["StatusConflict"] * 2)
+
+    async def test_tags_are_added_and_removed_one_by_one(self) -> None:
+        """
+        A tag is added where it is not, and removed where it is; doing so again is harmless. Case counts, spaces too.
+        """
+        image = await self.add(tags=frozenset({"a"}), properties={"p": "v"})
+        for tag in ("b", "A", "a ", "a"):
+            self.time += MINUTE
+            await self.images.add_tag(image.id.upper(), tag)
+        tagged = evolve(image, tags=frozenset({"a", "b", "A", "a "}), updated_at=self.time)
+        self.assertEqual(await self.images.get(image.id), tagged)
+        for tag in ("A", "absent", "A"):
+            self.time += MINUTE
+            await self.images.remove_tag(image.id.upper(), tag)
+        untagged = evolve(tagged, tags=frozenset({"a", "b", "a "}), updated_at=self.time)
+        self.assertEqual(await self.images.get(image.id), untagged)
+
+    async def test_tags_added_at_once_are_all_there(self) -> None:
+        """
+        No tag is lost to another that is added at the same time, and the same one added twice is there once.
+        """
+        image = await self.add()
+        tags = ["a", "b", "a", "c", "a", "d"]
+        self.assertEqual(await self.at_once(*(self.images.add_tag(image.id, tag) for tag in tags)), [None] * 6)
+        self.assertEqual((await self.images.get(image.id)).tags, frozenset("abcd"))
+
+    async def test_what_is_no_image_takes_no_tag(self) -> None:
+        """
+        A deleted image, or one that never was, can neither be tagged nor lose a tag.
+        """
+        image = await self.add()
+        await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
+        for image_id in (image.id, str(uuid4())):
+            for change in (self.images.add_tag, self.images.remove_tag):
+                with self.assertRaises(ImageNotFound):
+                    await change(image_id, "t")
 
     # Deleting.
 
