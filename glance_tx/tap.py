@@ -17,6 +17,7 @@ from glance_tx.api.root import VersionRoutes, without_version
 from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
+from glance_tx.api.v2.info import InfoRoutes, StoreInfo
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.configuration import GLANCE_API, lock_folder
@@ -49,6 +50,7 @@ from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.stores.registry import build_store
 from glance_tx.streaming.lanes import BodyThreads, Lanes
+from glance_tx.streaming.units import MiB
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.web.callers import Callers
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
@@ -199,7 +201,13 @@ class _Service:
         SchemaRoutes(callers, rules).mount(edge.app)
         ActionRoutes(Activation(self._repository, self._foundation.access), callers).mount(edge.app)
         TagRoutes(Tags(self._repository, self._foundation.access, Values(rules)), callers).mount(edge.app)
+        InfoRoutes(callers, self._foundation.access, [self._store_info()]).mount(edge.app)
         return edge
+
+    def _store_info(self) -> StoreInfo:
+        folder = str(self._settings[FileStoreSettings].folder)
+        details = {"data_dir": folder, "chunk_size": MiB, "thin_provisioning": False}
+        return StoreInfo(self._foundation.store.name, _STORE, details, default=True)
 
     async def _start_recovery(self) -> None:
         self._recovery.start()

@@ -6,10 +6,13 @@ Note [Announced versions]
 A version number switches nothing on. It only announces, and clients look for the number that a feature came with
 before they use it (python-glanceclient: v2.12, v2.14 and v2.17), so a number is announced once its feature is there:
 
-- v2.0 to v2.2: the base of the API (members, tag routes, tasks and metadata definitions are still to come), the newer
-  patch, and schemas. openstacksdk and Nova look for some v2, and for no more.
-- v2.7: ``os_hidden`` and ``os_hash_value``. It is the current one, as all that it stands for works.
-- Not v2.3 (deactivate), v2.4 (locations in patches), v2.5 (sharing with members), v2.6 (import) and v2.8 to v2.18.
+- v2.0 to v2.2: the base of the API (tasks and metadata definitions are still to come), the newer patch, and schemas.
+  openstacksdk and Nova look for some v2, and for no more.
+- v2.3: deactivate and reactivate. v2.4: locations in patches, in the statuses that allow them. v2.5: sharing with
+  members, and visibilities.
+- v2.7: ``os_hidden`` and ``os_hash_value``. It is the current one, as the newest whose own features all work.
+- Not v2.6 (import), v2.8 to v2.11, v2.13 and v2.15 (several stores), v2.12 (tasks of an image), v2.17 (the locations
+  API). v2.14, v2.16 and v2.18 stand for a cache, which is glance-cache's.
 
 As a prefix of paths, a version is accepted announced or not, as by a stock Glance with one store and no cache.
 """
@@ -28,7 +31,7 @@ __all__ = ["CURRENT_VERSION", "SUPPORTED_VERSIONS", "VersionRoutes", "without_ve
 
 # See Note [Announced versions].
 CURRENT_VERSION: Final = "v2.7"
-SUPPORTED_VERSIONS: Final = ("v2.2", "v2.1", "v2.0")
+SUPPORTED_VERSIONS: Final = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 
 # Always accepted, whatever is announced (contract section 1.1).
 _PREFIXES: Final = frozenset({"v2", *(f"v2.{minor}" for minor in (0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 17))})

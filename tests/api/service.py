@@ -18,6 +18,7 @@ from glance_tx.api.root import VersionRoutes, without_version
 from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
+from glance_tx.api.v2.info import InfoRoutes, StoreInfo
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.db.engine import Database
@@ -122,6 +123,7 @@ class ServiceTestCase(ServingTestCase):
             SchemaRoutes(callers, self.rules),
             ActionRoutes(Activation(self.images, access), callers),
             TagRoutes(Tags(self.images, access, Values(self.rules)), callers),
+            InfoRoutes(callers, access, [StoreInfo(self.store.name, "memory", {"room": 5}, default=True)]),
         ):
             routes.mount(app)
         return app

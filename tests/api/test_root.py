@@ -48,6 +48,9 @@ class DiscoveryTests(ServiceTestCase):
             {
                 "versions": [
                     {"id": "v2.7", "status": "CURRENT", "links": links},
+                    {"id": "v2.5", "status": "SUPPORTED", "links": links},
+                    {"id": "v2.4", "status": "SUPPORTED", "links": links},
+                    {"id": "v2.3", "status": "SUPPORTED", "links": links},
                     {"id": "v2.2", "status": "SUPPORTED", "links": links},
                     {"id": "v2.1", "status": "SUPPORTED", "links": links},
                     {"id": "v2.0", "status": "SUPPORTED", "links": links},

@@ -152,8 +152,9 @@ class SchemaTests(ServiceTestCase):
             "/v2/schemas",
             "/v2/schemas/",
             "/v2/schemas/image/",
-            "/v2/schemas/member",
-            "/v2/schemas/metadefs/tag",
+            "/v2/schemas/cache",
+            "/v2/schemas/metadefs",
+            "/v2/schemas/metadefs/resource_type_association",
         ):
             self.assertEqual((path, (await self.call("GET", path)).status), (path, 404))
 

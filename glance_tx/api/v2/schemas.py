@@ -1,12 +1,16 @@
 """
-JSON schemas of images, for clients that read them (contract sections 1.4 and 2.2).
+JSON schemas, for clients that read them (contract sections 1.4 and 2.2): those of images, and routes to all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from glance_tx.api.v2.member_schemas import MEMBER, MEMBERS
+from glance_tx.api.v2.metadef_schemas import METADEF_SCHEMAS
+from glance_tx.api.v2.schema_parts import UUID_PATTERN, collection, read_only, text
+from glance_tx.api.v2.task_schemas import TASK, TASKS
 from glance_tx.domain.images import ImageStatus
 from glance_tx.domain.values import ImageRules, OperatorProperty
 from glance_tx.web.app import App
@@ -16,17 +20,7 @@ from glance_tx.web.response import Response, json_response
 
 __all__ = ["SchemaRoutes", "image_schema", "images_schema"]
 
-_UUID_PATTERN: Final = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 _GREATEST: Final = 2**31 - 1
-
-
-def _text(description: str, longest: int | None = None, *, null: bool = False) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": ["null", "string"] if null else "string", "description": description}
-    return schema if longest is None else schema | {"maxLength": longest}
-
-
-def _read_only(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema | {"readOnly": True}
 
 
 def _choice(description: str, values: Sequence[str]) -> dict[str, Any]:
@@ -40,9 +34,9 @@ def _minimum(description: str) -> dict[str, Any]:
 
 def _base_properties(rules: ImageRules) -> dict[str, Any]:
     return {
-        "id": {"type": "string", "pattern": _UUID_PATTERN, "description": "Names the image, for ever."},
-        "name": _text("What people call the image.", 255, null=True),
-        "status": _read_only(
+        "id": {"type": "string", "pattern": UUID_PATTERN, "description": "Names the image, for ever."},
+        "name": text("What people call the image.", 255, null=True),
+        "status": read_only(
             {
                 "type": "string",
                 "enum": [str(status) for status in ImageStatus],
@@ -56,33 +50,33 @@ def _base_properties(rules: ImageRules) -> dict[str, Any]:
         },
         "protected": {"type": "boolean", "description": "Whether the image is kept from being deleted."},
         "os_hidden": {"type": "boolean", "description": "Whether the default list leaves the image out."},
-        "checksum": _read_only(_text("MD5 of the data, in hex.", 32, null=True)),
-        "os_hash_algo": _read_only(_text("How os_hash_value was computed.", 64, null=True)),
-        "os_hash_value": _read_only(_text("Digest of the data by os_hash_algo, in hex.", 128, null=True)),
-        "owner": _text("The project that owns the image.", 255, null=True),
-        "size": _read_only({"type": ["null", "integer"], "description": "Bytes of data."}),
-        "virtual_size": _read_only({"type": ["null", "integer"], "description": "Bytes of the disk within."}),
+        "checksum": read_only(text("MD5 of the data, in hex.", 32, null=True)),
+        "os_hash_algo": read_only(text("How os_hash_value was computed.", 64, null=True)),
+        "os_hash_value": read_only(text("Digest of the data by os_hash_algo, in hex.", 128, null=True)),
+        "owner": text("The project that owns the image.", 255, null=True),
+        "size": read_only({"type": ["null", "integer"], "description": "Bytes of data."}),
+        "virtual_size": read_only({"type": ["null", "integer"], "description": "Bytes of the disk within."}),
         "container_format": _choice("What envelopes the disk.", rules.container_formats),
         "disk_format": _choice("How the disk is laid out.", rules.disk_formats),
-        "created_at": _read_only(_text("When the image was created.")),
-        "updated_at": _read_only(_text("When the image last changed.")),
+        "created_at": read_only(text("When the image was created.")),
+        "updated_at": read_only(text("When the image last changed.")),
         "tags": {"type": "array", "items": {"type": "string", "maxLength": 255}, "description": "Words for the image."},
-        "direct_url": _read_only(_text("Where the data lies, if this service shows it.")),
+        "direct_url": read_only(text("Where the data lies, if this service shows it.")),
         "min_ram": _minimum("MiB of memory that a server made of the image needs."),
         "min_disk": _minimum("GiB of disk that a server made of the image needs."),
-        "self": _read_only(_text("Path of the image.")),
-        "file": _read_only(_text("Path of the image's data.")),
-        "stores": _read_only(_text("Stores that hold the data.")),
-        "schema": _read_only(_text("Path of this schema.")),
+        "self": read_only(text("Path of the image.")),
+        "file": read_only(text("Path of the image's data.")),
+        "stores": read_only(text("Stores that hold the data.")),
+        "schema": read_only(text("Path of this schema.")),
         "locations": {"type": "array", "items": _location(), "description": "Where the data lies, and what of it."},
     }
 
 
 def _location() -> dict[str, Any]:
     facts = {
-        "checksum": _text("MD5 of the data, in hex.", 32),
-        "os_hash_algo": _text("How os_hash_value was computed.", 64),
-        "os_hash_value": _text("Digest of the data by os_hash_algo, in hex.", 128),
+        "checksum": text("MD5 of the data, in hex.", 32),
+        "os_hash_algo": text("How os_hash_value was computed.", 64),
+        "os_hash_value": text("Digest of the data by os_hash_algo, in hex.", 128),
     }
     return {
         "type": "object",
@@ -134,20 +128,7 @@ def images_schema(rules: ImageRules) -> dict[str, Any]:
     """
     Make the schema of a list of images.
     """
-    return {
-        "name": "images",
-        "properties": {
-            "images": {"type": "array", "items": image_schema(rules)},
-            "first": {"type": "string"},
-            "next": {"type": "string"},
-            "schema": {"type": "string"},
-        },
-        "links": [
-            {"rel": "first", "href": "{first}"},
-            {"rel": "next", "href": "{next}"},
-            {"rel": "describedby", "href": "{schema}"},
-        ],
-    }
+    return collection("images", {"type": "array", "items": image_schema(rules)})
 
 
 class SchemaRoutes:
@@ -157,26 +138,29 @@ class SchemaRoutes:
 
     def __init__(self, callers: Callers, rules: ImageRules) -> None:
         self._callers = callers
-        self._image = image_schema(rules)
-        self._images = images_schema(rules)
+        self._schemas: Mapping[str, Mapping[str, Any]] = {
+            "image": image_schema(rules),
+            "images": images_schema(rules),
+            "member": MEMBER,
+            "members": MEMBERS,
+            "task": TASK,
+            "tasks": TASKS,
+            **{f"metadefs/{name}": schema for name, schema in METADEF_SCHEMAS.items()},
+        }
 
     def mount(self, app: App) -> None:
         """
         Add the routes to an application.
         """
-        app.add("GET", "/v2/schemas/image", self.image)
-        app.add("GET", "/v2/schemas/images", self.images)
+        for name, schema in self._schemas.items():
+            app.add("GET", f"/v2/schemas/{name}", self._route(schema))
 
-    async def image(self, request: Request) -> Response:
-        """
-        ``GET /v2/schemas/image``.
-        """
-        await self._callers.of(request)
-        return json_response(self._image)
+    def _route(self, schema: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+        # A schema does not change: it is written once, and its bytes go out every time.
+        response = json_response(schema)
 
-    async def images(self, request: Request) -> Response:
-        """
-        ``GET /v2/schemas/images``.
-        """
-        await self._callers.of(request)
-        return json_response(self._images)
+        async def show(request: Request) -> Response:
+            await self._callers.of(request)
+            return response
+
+        return show
