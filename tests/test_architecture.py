@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "notify.interfaces",
         "policy.interfaces",
     },
-    "db": BASE | {"domain.interfaces", "domain.errors", "domain.images"},
+    "db": BASE | {"domain.interfaces", "domain.errors", "domain.images", "domain.members"},
     "redis": BASE,
     "notify": BASE | {"redis"},
     "api": BASE | {"domain", "stores.errors", "web", "streaming", "identity"},

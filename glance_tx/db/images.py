@@ -41,11 +41,11 @@ class SqlImages:
         """
         await self._database.transact(_add, evolve(image, id=image.id.lower()))
 
-    async def get(self, image_id: str) -> Image:
+    async def get(self, image_id: str, *, project_id: str | None = None) -> Image:
         """
         Fetch one image.
         """
-        return await self._database.transact(records.find, image_id.lower(), readonly=True)
+        return await self._database.transact(records.find, image_id.lower(), project_id, readonly=True)
 
     async def list(self, query: ImageQuery) -> Sequence[Image]:
         """

@@ -10,10 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from glance_tx.db import records
+from glance_tx.db.coverage import alternatives
 from glance_tx.db.queries import SortKey, could_see, require_known, sort_keys
 from glance_tx.db.tables import image_properties, image_tags, images
 from glance_tx.domain.errors import ImageNotFound, InvalidQuery
-from glance_tx.domain.images import Image, Visibility
+from glance_tx.domain.images import Image
 from glance_tx.domain.interfaces import ImageQuery
 
 __all__ = ["list_images"]
@@ -31,13 +32,14 @@ def list_images(connection: sa.Connection, query: ImageQuery) -> list[Image]:
         page = page.where(_after(keys, _marker(connection, query, query.marker)))
     nulls_last = connection.dialect.name == "postgresql"
     page = page.order_by(*(_ordered(key, nulls_last=nulls_last) for key in keys))
-    return records.with_parts(connection, connection.execute(page).all())
+    listed = records.with_parts(connection, connection.execute(page).all())
+    return records.for_project(connection, listed, query.viewer.project_id)
 
 
 def _conditions(query: ImageQuery) -> Iterator[sa.ColumnElement[bool]]:
     yield images.c.deleted == sa.false()
     yield images.c.os_hidden == (sa.true() if query.os_hidden else sa.false())
-    yield _covered(query)
+    yield sa.or_(*alternatives(query))
     for name, value in query.filters.items():
         require_known(name)
         yield _equals(name, value)
@@ -63,30 +65,9 @@ def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ColumnEleme
     return sa.exists().where(table.c.image_id == images.c.id, *conditions)
 
 
-def _covered(query: ImageQuery) -> sa.ColumnElement[bool]:
-    """
-    Select what the viewer's lists are about. Images shared with the viewer's project by membership join it here.
-    """
-    viewer, visibility = query.viewer, images.c.visibility
-    own = sa.false() if viewer.project_id is None else images.c.owner == viewer.project_id
-    match query.visibility:
-        case None if viewer.is_admin:
-            return own | (visibility != Visibility.COMMUNITY)
-        case None:
-            return own | (visibility == Visibility.PUBLIC)
-        case "all" if viewer.is_admin:
-            return sa.true()
-        case "all":
-            return own | visibility.in_([Visibility.PUBLIC, Visibility.COMMUNITY])
-        case Visibility.SHARED | Visibility.PRIVATE if not viewer.is_admin:
-            return own & (visibility == query.visibility)
-        case _:
-            return visibility == query.visibility
-
-
 def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:
     try:
-        image = records.find(connection, marker.lower())
+        image = records.find(connection, marker.lower(), query.viewer.project_id)
     except ImageNotFound:
         image = None
     if image is None or not could_see(query.viewer, image):

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from zope.interface import implementer
 
 from glance_tx.db.queries import SortKey, could_see, require_known, sort_keys
@@ -23,6 +23,7 @@ from glance_tx.domain.errors import (
 )
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease, LeaseOwner, StoredData
+from glance_tx.domain.members import Member
 
 __all__ = ["MemoryImages"]
 
@@ -31,6 +32,7 @@ __all__ = ["MemoryImages"]
 class _Record:
     image: Image
     fence: int = 0
+    members: dict[str, Member] = field(factory=dict)
 
 
 @implementer(IImageRepository)
@@ -55,11 +57,19 @@ class MemoryImages:
             raise ImageExists(image_id)
         self._records[image_id] = _Record(evolve(image, id=image_id, properties=dict(image.properties)))
 
-    async def get(self, image_id: str) -> Image:
+    async def get(self, image_id: str, *, project_id: str | None = None) -> Image:
         """
         Fetch one image.
         """
-        return _given_out(self._living(image_id).image)
+        return _given_out(self._living(image_id), project_id)
+
+    def members_of(self, image_id: str) -> dict[str, Member]:
+        """
+        Hand out the members of an image, by project, to be changed by whoever keeps members.
+
+        :raises ImageNotFound: It never was, or is deleted.
+        """
+        return self._living(image_id).members
 
     async def list(self, query: ImageQuery) -> Sequence[Image]:
         """
@@ -70,11 +80,12 @@ class MemoryImages:
         def compare(one: Image, other: Image) -> int:
             return _compare(keys, one, other)
 
-        images = sorted(self._matching(query), key=cmp_to_key(compare))
+        matching = [_given_out(record, query.viewer.project_id) for record in self._matching(query)]
+        images = sorted(matching, key=cmp_to_key(compare))
         if query.marker is not None:
             marker = self._marker(query, query.marker)
             images = [image for image in images if compare(marker, image) < 0]
-        return [_given_out(image) for image in images[: query.limit]]
+        return images[: query.limit]
 
     async def save(self, image: Image, *, was: Image) -> Image:
         """
@@ -96,7 +107,7 @@ class MemoryImages:
             tags=image.tags,
             updated_at=self._now(),
         )
-        return _given_out(record.image)
+        return _given_out(record)
 
     async def set_status(self, image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
         """
@@ -133,6 +144,7 @@ class MemoryImages:
         record.image = evolve(
             record.image, status=ImageStatus.DELETED, updated_at=now, properties={}, tags=frozenset(), locations=()
         )
+        record.members.clear()
         for lease in leases:
             self._leases[_key(lease)] = lease
         return leases
@@ -184,7 +196,7 @@ class MemoryImages:
             locations=(lease.location,),
             updated_at=now,
         )
-        return _given_out(record.image)
+        return _given_out(record)
 
     async def end_lease(self, lease: Lease, now: datetime) -> None:
         """
@@ -243,11 +255,13 @@ class MemoryImages:
 
     def _marker(self, query: ImageQuery, marker: str) -> Image:
         record = self._records.get(marker.lower())
-        if record is None or record.image.status is ImageStatus.DELETED or not could_see(query.viewer, record.image):
-            raise InvalidQuery(f"the marker {marker!r} is not an image")
-        return record.image
+        if record is not None and record.image.status is not ImageStatus.DELETED:
+            image = _given_out(record, query.viewer.project_id)
+            if could_see(query.viewer, image):
+                return image
+        raise InvalidQuery(f"the marker {marker!r} is not an image")
 
-    def _matching(self, query: ImageQuery) -> Iterator[Image]:
+    def _matching(self, query: ImageQuery) -> Iterator[_Record]:
         filters = dict(query.filters)
         for name in filters:
             require_known(name)
@@ -258,7 +272,7 @@ class MemoryImages:
             if (
                 image.status is not ImageStatus.DELETED
                 and image.os_hidden is query.os_hidden
-                and _covers(query, image)
+                and _covers(query, record)
                 and all(getattr(image, name) == value for name, value in filters.items())
                 and all(
                     name in image.properties and image.properties[name] == value
@@ -266,30 +280,39 @@ class MemoryImages:
                 )
                 and query.tags <= image.tags
             ):
-                yield image
+                yield record
 
 
 def _key(lease: Lease) -> tuple[str, int]:
     return lease.image_id, lease.fence
 
 
-def _given_out(image: Image) -> Image:
-    return evolve(image, properties=dict(image.properties))
+def _given_out(record: _Record, project_id: str | None = None) -> Image:
+    """
+    Copy an image, for a project where it is for one.
+    """
+    image = record.image
+    joined = image.visibility is Visibility.SHARED and image.owner != project_id and project_id in record.members
+    return evolve(image, properties=dict(image.properties), member_id=project_id if joined else None)
 
 
-def _covers(query: ImageQuery, image: Image) -> bool:
+def _covers(query: ImageQuery, record: _Record) -> bool:
     """
     Tell whether the viewer's list is about an image.
     """
-    viewer, visibility = query.viewer, image.visibility
-    own = viewer.project_id is not None and image.owner == viewer.project_id
+    viewer, visibility = query.viewer, record.image.visibility
+    own = viewer.project_id is not None and record.image.owner == viewer.project_id
+    member = record.members.get(viewer.project_id) if viewer.project_id is not None else None
+    shared = visibility == Visibility.SHARED and member is not None and query.member_status in {"all", member.status}
     match query.visibility:
+        case None if viewer.is_admin:
+            return own or visibility != Visibility.COMMUNITY
         case None:
-            return own or (visibility != Visibility.COMMUNITY if viewer.is_admin else visibility == Visibility.PUBLIC)
+            return own or shared or visibility == Visibility.PUBLIC
         case "all":
-            return own or viewer.is_admin or visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}
+            return own or shared or viewer.is_admin or visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}
         case Visibility.SHARED | Visibility.PRIVATE:
-            return visibility == query.visibility and (own or viewer.is_admin)
+            return visibility == query.visibility and (own or shared or viewer.is_admin)
         case _:
             return visibility == query.visibility
 

@@ -89,4 +89,5 @@ def could_see(viewer: Viewer, image: Image) -> bool:
         or image.visibility in _EVERYBODYS
         or image.owner is None  # stock's rule: whoever knows the id of an image without an owner may read it
         or image.owner == viewer.project_id
+        or image.is_shared_with(viewer.project_id)
     )

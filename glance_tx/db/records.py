@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from attrs import evolve
 
-from glance_tx.db.tables import image_locations, image_properties, image_tags, images
+from glance_tx.db.coverage import is_member
+from glance_tx.db.tables import image_locations, image_members, image_properties, image_tags, images
 from glance_tx.domain.errors import ImageNotFound, StatusConflict
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 
@@ -21,6 +23,7 @@ __all__ = [
     "data_facts",
     "drop_parts",
     "find",
+    "for_project",
     "insert_locations",
     "insert_parts",
     "is_living",
@@ -67,16 +70,29 @@ def data_facts(image: Image) -> dict[str, Any]:
     }
 
 
-def find(connection: sa.Connection, image_id: str) -> Image:
+def find(connection: sa.Connection, image_id: str, project_id: str | None = None) -> Image:
     """
     Read one image.
 
+    :param project_id: Whose membership to tell, if any.
     :raises ImageNotFound: It never was, or is deleted.
     """
     rows = connection.execute(sa.select(images).where(is_living(image_id))).all()
     if not rows:
         raise ImageNotFound(image_id)
-    return with_parts(connection, rows)[0]
+    return for_project(connection, with_parts(connection, rows), project_id)[0]
+
+
+def for_project(connection: sa.Connection, listed: Sequence[Image], project_id: str | None) -> list[Image]:
+    """
+    Note on images that a project is a member of them, as far as it can matter: on those that others share.
+    """
+    shared = [image.id for image in listed if image.visibility is Visibility.SHARED and image.owner != project_id]
+    if project_id is None or not shared:
+        return list(listed)
+    memberships = sa.select(image_members.c.image_id).where(is_member(project_id), image_members.c.image_id.in_(shared))
+    joined = set(connection.scalars(memberships))
+    return [evolve(image, member_id=project_id) if image.id in joined else image for image in listed]
 
 
 def with_parts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Image]:
@@ -139,9 +155,9 @@ def replace_parts(connection: sa.Connection, image_id: str, image: Image) -> Non
 
 def drop_parts(connection: sa.Connection, image_id: str) -> None:
     """
-    Delete the properties, tags and locations of an image.
+    Delete the properties, tags, locations and members of an image.
     """
-    for table in (image_properties, image_tags, image_locations):
+    for table in (image_properties, image_tags, image_locations, image_members):
         connection.execute(sa.delete(table).where(table.c.image_id == image_id))
 
 

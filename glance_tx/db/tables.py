@@ -11,7 +11,16 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from glance_tx.db.columns import ExactString, ExactText, UtcDateTime
 
-__all__ = ["TABLE_OPTIONS", "image_leases", "image_locations", "image_properties", "image_tags", "images", "metadata"]
+__all__ = [
+    "TABLE_OPTIONS",
+    "image_leases",
+    "image_locations",
+    "image_members",
+    "image_properties",
+    "image_tags",
+    "images",
+    "metadata",
+]
 
 TABLE_OPTIONS: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 """What every table says, because a MariaDB or MySQL server's own defaults may be anything."""
@@ -85,6 +94,21 @@ image_locations = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("store", ExactString(255), nullable=False),
     Column("url", ExactText, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+# A member that was removed keeps its row: whoever adds it again finds that one.
+image_members = Table(
+    "image_members",
+    metadata,
+    Column("image_id", ExactString(36), ForeignKey("images.id"), primary_key=True),
+    Column("member_id", ExactString(255), primary_key=True),
+    Column("status", ExactString(30), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("deleted_at", UtcDateTime),
+    Index("ix_image_members_member", "member_id", "deleted", "status", "image_id"),
     **TABLE_OPTIONS,
 )
 

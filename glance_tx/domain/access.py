@@ -26,8 +26,8 @@ class Access:
     """
     Puts visibility and policy together (contract sections 4.1, 5.3 and 5.4).
 
-    Where an image has members, whoever knows them says so by ``is_member``: the caller's project is one, whatever
-    its member status.
+    Membership is read from the image, so this has to be one that was fetched for the caller's project. Which status
+    the member has does not matter.
 
     :param policy: The rules.
     """
@@ -47,32 +47,30 @@ class Access:
         """
         return Viewer(caller.project_id, self.is_admin(caller))
 
-    def visible(self, image: Image, caller: Caller, *, is_member: bool = False) -> bool:
+    def visible(self, image: Image, caller: Caller) -> bool:
         """
         Tell whether the caller may know of an image.
         """
-        return self._shown(image, caller, is_member=is_member) and self._policy.allows(
-            "get_image", caller, self.target(image, caller, is_member=is_member)
-        )
+        return self._shown(image, caller) and self._policy.allows("get_image", caller, self.target(image))
 
-    def require_visible(self, image: Image, caller: Caller, *, is_member: bool = False) -> None:
+    def require_visible(self, image: Image, caller: Caller) -> None:
         """
         Hide an image from whoever may not know of it.
 
         :raises ImageNotFound: The caller may not.
         """
-        if not self.visible(image, caller, is_member=is_member):
+        if not self.visible(image, caller):
             raise ImageNotFound(image.id)
 
-    def require(self, rule: str, caller: Caller, image: Image, *, is_member: bool = False) -> None:
+    def require(self, rule: str, caller: Caller, image: Image) -> None:
         """
         Insist on a rule about an image.
 
         :raises ImageNotFound: The caller may not even know of the image.
         :raises Forbidden: The rule fails.
         """
-        self.require_visible(image, caller, is_member=is_member)
-        self._insist(rule, caller, self.target(image, caller, is_member=is_member))
+        self.require_visible(image, caller)
+        self._insist(rule, caller, self.target(image))
 
     def require_global(self, rule: str, caller: Caller, facts: Mapping[str, object] | None = None) -> None:
         """
@@ -111,9 +109,9 @@ class Access:
         """
         rule = _VISIBILITY_RULES.get(visibility)
         if rule is not None:
-            self._insist(rule, caller, self.target(image, caller))
+            self._insist(rule, caller, self.target(image))
 
-    def target(self, image: Image, caller: Caller, *, is_member: bool = False) -> Mapping[str, object]:
+    def target(self, image: Image) -> Mapping[str, object]:
         """
         Say what rules may know of an image.
 
@@ -124,14 +122,14 @@ class Access:
             "project_id": image.owner,
             "owner": image.owner,
             "visibility": image.visibility.value,
-            "member_id": caller.project_id if is_member else None,
+            "member_id": image.member_id,
         }
         return {**image.properties, **facts}
 
-    def _shown(self, image: Image, caller: Caller, *, is_member: bool) -> bool:
+    def _shown(self, image: Image, caller: Caller) -> bool:
         if image.owner is None or image.visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}:
             return True
-        if image.owner == caller.project_id or (is_member and image.visibility is Visibility.SHARED):
+        if image.owner == caller.project_id or image.is_shared_with(caller.project_id):
             return True
         return self.is_admin(caller)
 
@@ -149,6 +147,6 @@ async def visible_image(repository: IImageRepository, access: Access, caller: Ca
     """
     if not is_image_id(image_id):
         raise ImageNotFound(image_id)
-    image = await repository.get(image_id)
+    image = await repository.get(image_id, project_id=caller.project_id)
     access.require_visible(image, caller)
     return image

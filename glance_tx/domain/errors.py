@@ -36,6 +36,38 @@ class ImageExists(DomainError):
 
 
 @frozen
+class MemberNotFound(DomainError):
+    """
+    The image is not shared with that project, or the caller may not know whether it is.
+    """
+
+    message = "image {self.image_id} has no member {self.member_id!r}"
+    image_id: str
+    member_id: str
+
+
+@frozen
+class MemberExists(DomainError):
+    """
+    The image is shared with that project already.
+    """
+
+    message = "image {self.image_id} has the member {self.member_id!r} already"
+    image_id: str
+    member_id: str
+
+
+@frozen
+class InvalidMember(DomainError):
+    """
+    Values that a member cannot have.
+    """
+
+    message = "{self.reason}"
+    reason: str
+
+
+@frozen
 class Forbidden(DomainError):
     """
     The caller may know of the thing and still not do this to it.

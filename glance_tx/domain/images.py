@@ -84,6 +84,8 @@ class Image:
 
     Sizes are in bytes, ``min_ram`` in MiB, ``min_disk`` in GiB, times in UTC with whole seconds or better.
     ``checksum`` is the MD5 of the data, ``os_hash_value`` its digest by ``os_hash_algo``; both in hex.
+    ``member_id`` is no fact of the image: it is the project that the image was fetched for, where others share the
+    image with that project.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Image:
     tags: frozenset[str] = frozenset()
     properties: Mapping[str, str | None] = field(factory=dict)
     locations: tuple[Location, ...] = ()
+    member_id: str | None = None
 
     @property
     def formats_set(self) -> bool:
@@ -121,3 +124,9 @@ class Image:
         Whether the status says that there are data to read.
         """
         return self.status in {ImageStatus.ACTIVE, ImageStatus.DEACTIVATED}
+
+    def is_shared_with(self, project_id: str | None) -> bool:
+        """
+        Tell whether an image that was fetched for a project is shared, and with that one.
+        """
+        return self.visibility is Visibility.SHARED and self.member_id is not None and self.member_id == project_id

@@ -12,9 +12,11 @@ from attrs import field, frozen
 from zope.interface import Interface
 
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
+from glance_tx.domain.members import Member, MemberStatus
 
 __all__ = [
     "IImageRepository",
+    "IMemberRepository",
     "IPresence",
     "ImageQuery",
     "Lease",
@@ -43,11 +45,11 @@ class ImageQuery:
     One page of the image list (contract section 2.7).
 
     :param viewer: Which images count at all, by the table under 2.7; the catalog fills it in from the caller.
-        Membership of shared images counts from the day there are members.
     :param filters: Base attribute to the value it must equal.
     :param properties: Custom property to the value it must equal.
     :param tags: All of these must be there.
     :param visibility: ``None`` for the default list; ``"all"`` to add other projects' community images.
+    :param member_status: Which of the images that others share with the viewer's project count.
     :param sort: Attribute and direction, most significant first. The repository adds ``created_at`` and ``id`` to
         break ties: downwards, unless all others go upwards. Null counts as less than any value, and text is ordered
         by code points, on every database.
@@ -60,6 +62,7 @@ class ImageQuery:
     properties: Mapping[str, str] = field(factory=dict)
     tags: frozenset[str] = frozenset()
     visibility: Visibility | Literal["all"] | None = None
+    member_status: MemberStatus | Literal["all"] = MemberStatus.ACCEPTED
     os_hidden: bool = False
     sort: tuple[tuple[str, Literal["asc", "desc"]], ...] = (("created_at", "desc"),)
     limit: int = 25
@@ -128,16 +131,17 @@ class IImageRepository(Interface):
         :raises ImageExists: The id is or was in use.
         """
 
-    async def get(image_id: str) -> Image:
+    async def get(image_id: str, *, project_id: str | None = None) -> Image:
         """
         Fetch one image, whoever asks.
 
+        :param project_id: Whose membership the image is to tell by its ``member_id``.
         :raises ImageNotFound: It never was, or is deleted.
         """
 
     async def list(query: ImageQuery) -> Sequence[Image]:
         """
-        Fetch one page.
+        Fetch one page. The images tell the membership of the viewer's project.
 
         :raises InvalidQuery: The marker is not an image that the viewer could see, or what to filter or sort by is no
             attribute.
@@ -233,6 +237,58 @@ class IImageRepository(Interface):
 
         :param ended: Only those that are ended, or only those that are not.
         :param silent_since: Only those whose last heartbeat is older.
+        """
+
+
+class IMemberRepository(Interface):
+    """
+    Which projects images are shared with.
+
+    Every method is one transaction, and looks at living images only. Image ids are the same in any case, project ids
+    are not. Any method may raise ``CatalogUnavailable``, as those of `IImageRepository`.
+    """
+
+    async def add(image_id: str, member_id: str, *, quota: int) -> Member:
+        """
+        Share an image with one more project, which is pending then, whatever it was before it was removed.
+
+        :param quota: Most members of one image, also when several are added at once; below 0 for any number.
+        :raises ImageNotFound: The image never was, or is deleted.
+        :raises MemberExists: It is shared with that project already.
+        :raises QuotaExceeded: There would be more than the quota.
+        """
+
+    async def list(image_id: str) -> Sequence[Member]:
+        """
+        List the members of an image, the oldest first.
+
+        :raises ImageNotFound: The image never was, or is deleted.
+        """
+
+    async def get(image_id: str, member_id: str) -> Member:
+        """
+        Fetch one member.
+
+        :raises ImageNotFound: The image never was, or is deleted.
+        :raises MemberNotFound: It is not shared with that project.
+        """
+
+    async def set_status(image_id: str, member_id: str, status: MemberStatus) -> Member:
+        """
+        Note what a member says. Last writer wins.
+
+        :return: The member as it is now.
+        :raises ImageNotFound: The image never was, or is deleted.
+        :raises MemberNotFound: It is not shared with that project, or not any more.
+        """
+
+    async def remove(image_id: str, member_id: str) -> Member:
+        """
+        Share an image with one project less.
+
+        :return: The member as it was.
+        :raises ImageNotFound: The image never was, or is deleted.
+        :raises MemberNotFound: It is not shared with that project, or not any more.
         """
 
 

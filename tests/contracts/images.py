@@ -15,7 +15,16 @@ from zope.interface.verify import verifyObject
 
 from glance_tx.domain.errors import ImageExists, ImageGone, ImageNotFound, InvalidQuery, LeaseLost, StatusConflict
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
-from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease, LeaseOwner, StoredData, Viewer
+from glance_tx.domain.interfaces import (
+    IImageRepository,
+    ImageQuery,
+    IMemberRepository,
+    Lease,
+    LeaseOwner,
+    StoredData,
+    Viewer,
+)
+from glance_tx.domain.members import MemberStatus
 
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 OWNER = LeaseOwner("node-1", "boot-1")
@@ -40,11 +49,18 @@ class ImageRepositoryContract:
         """
         raise NotImplementedError
 
+    def make_members(self) -> IMemberRepository:
+        """
+        Make the repository of the members of `images`.
+        """
+        raise NotImplementedError
+
     def setUp(self) -> Deferred[None]:
         self.time = EPOCH
 
         async def make() -> None:
             self.images = await self.make_images()
+            self.members: Any = self.make_members()
 
         return Deferred.fromCoroutine(make())
 
@@ -58,6 +74,10 @@ class ImageRepositoryContract:
         image = self.new(**values)
         await self.images.add(image)
         return image
+
+    async def share(self, image: Image, member_id: str, status: MemberStatus = MemberStatus.PENDING) -> None:
+        await self.members.add(image.id, member_id, quota=-1)
+        await self.members.set_status(image.id, member_id, status)
 
     async def begin(self, image: Image, owner: LeaseOwner = OWNER, now: datetime | None = None) -> Lease:
         return await self.images.begin_upload(image.id, owner, self.plan(image), now or self.now())
@@ -168,6 +188,58 @@ class ImageRepositoryContract:
         image.properties["b"] = "2"
         (await self.images.get(image.id)).properties["c"] = "3"
         self.assertEqual((await self.images.get(image.id)).properties, {"a": "1"})
+
+    # Membership.
+
+    async def test_an_image_tells_whether_it_is_shared_with_who_asks(self) -> None:
+        """
+        An image that is fetched for a project says so where that project is a member, in whatever status.
+        """
+        image = await self.add()
+        for status in MemberStatus:
+            await self.share(image, f"{status}", status)
+            read = await self.images.get(image.id.upper(), project_id=f"{status}")
+            self.assertEqual(read, evolve(image, member_id=f"{status}"))
+        for nobody in (None, "p1", "p2", "PENDING", "pending "):
+            self.assertEqual(await self.images.get(image.id, project_id=nobody), image)
+        await self.members.remove(image.id, "pending")
+        self.assertEqual(await self.images.get(image.id, project_id="pending"), image)
+
+    async def test_membership_is_told_where_it_matters(self) -> None:
+        """
+        Membership means nothing to the owner, and nothing while the image is not shared; it is there once it is again.
+        """
+        image = await self.add()
+        await self.share(image, "p1")
+        await self.share(image, "p2")
+        self.assertEqual(await self.images.get(image.id, project_id="p1"), image)
+        private = await self.images.save(evolve(image, visibility=Visibility.PRIVATE), was=image)
+        self.assertEqual(await self.images.get(image.id, project_id="p2"), private)
+        await self.images.save(image, was=private)
+        self.assertEqual((await self.images.get(image.id, project_id="p2")).member_id, "p2")
+
+    async def test_listed_images_tell_membership(self) -> None:
+        """
+        Each image of a list says whether it is shared with the viewer's project.
+        """
+        for name, member in [("a", "p1"), ("b", "p3"), ("c", "p1")]:
+            await self.share(await self.add(name=name, owner="p2"), member, MemberStatus.ACCEPTED)
+        await self.share(await self.add(name="own"), "p1", MemberStatus.ACCEPTED)
+        query = ImageQuery(Viewer("p1", is_admin=True), sort=(("name", "asc"),))
+        told = [(image.name, image.member_id) for image in await self.images.list(query)]
+        self.assertEqual(told, [("a", "p1"), ("b", None), ("c", "p1"), ("own", None)])
+        told = [(image.name, image.member_id) for image in await self.images.list(evolve(query, viewer=P1))]
+        self.assertEqual(told, [("a", "p1"), ("c", "p1"), ("own", None)])
+
+    async def test_what_is_told_of_membership_is_not_kept(self) -> None:
+        """
+        Membership is not the image's to say: an image that is added or saved with it gives nobody anything.
+        """
+        image = await self.add(member_id="p2")
+        self.assertIsNone((await self.images.get(image.id, project_id="p2")).member_id)
+        await self.images.save(evolve(image, name="new"), was=image)
+        self.assertIsNone((await self.images.get(image.id)).member_id)
+        self.assertEqual(await self.members.list(image.id), [])
 
     # Saving.
 
@@ -689,6 +761,80 @@ class ImageRepositoryContract:
         await self.check_covered(nobody, Visibility.PRIVATE)
         await self.check_covered(nobody, "all", *public, "p1-community", "p2-community", "None-community")
 
+    async def share_one_of_each(self) -> None:
+        """
+        Share images of project ``p2`` with ``p1``: one in each status, and one of each other visibility, accepted.
+        """
+        for status in MemberStatus:
+            await self.share(await self.add(name=f"{status}", owner="p2"), "p1", status)
+        for visibility in set(Visibility) - {Visibility.SHARED}:
+            image = await self.add(name=f"{visibility}", owner="p2", visibility=visibility)
+            await self.share(image, "p1", MemberStatus.ACCEPTED)
+        removed = await self.add(name="removed", owner="p2")
+        await self.share(removed, "p1", MemberStatus.ACCEPTED)
+        await self.members.remove(removed.id, "p1")
+        await self.share(await self.add(name="others", owner="p2"), "p3", MemberStatus.ACCEPTED)
+
+    async def test_a_member_sees_what_is_shared_with_it_in_the_status_it_asks_for(self) -> None:
+        """
+        Images that others share are in a member's lists where its status is the one asked for; accepted by default.
+        """
+        await self.share_one_of_each()
+        for status, expected in [
+            (MemberStatus.PENDING, ["pending"]),
+            (MemberStatus.ACCEPTED, ["accepted"]),
+            (MemberStatus.REJECTED, ["rejected"]),
+            ("all", ["accepted", "pending", "rejected"]),
+        ]:
+            for visibility, more in [
+                (None, ["public"]),
+                ("all", ["public", "community"]),
+                (Visibility.SHARED, []),
+            ]:
+                listed = await self.names(P1, member_status=status, visibility=visibility)
+                self.assertEqual(listed, sorted([*expected, *more]), (status, visibility))
+            for visibility, only in [
+                (Visibility.PUBLIC, ["public"]),
+                (Visibility.COMMUNITY, ["community"]),
+                (Visibility.PRIVATE, []),
+            ]:
+                listed = await self.names(P1, member_status=status, visibility=visibility)
+                self.assertEqual(listed, only, (status, visibility))
+        self.assertEqual(await self.names(P1), ["accepted", "public"])
+        self.assertEqual(await self.names(Viewer(None, is_admin=False), member_status="all"), ["public"])
+
+    async def test_an_administrator_sees_shared_images_whatever_members_say(self) -> None:
+        """
+        The member status narrows what is shared with the viewer, and not what the viewer sees anyway.
+        """
+        await self.share_one_of_each()
+        every = ["accepted", "others", "pending", "private", "public", "rejected", "removed"]
+        self.assertEqual(await self.names(Viewer("p1", is_admin=True), member_status=MemberStatus.PENDING), every)
+        own = await self.add(name="own")
+        await self.share(own, "p1", MemberStatus.REJECTED)
+        self.assertEqual(await self.names(P1, visibility=Visibility.SHARED), ["accepted", "own"])
+
+    async def test_what_is_shared_is_filtered_and_paged_like_the_rest(self) -> None:
+        """
+        Shared, own and public images make one list, each image in it once, whole and in order.
+        """
+        for n in range(6):
+            image = await self.add(
+                name=f"{n}",
+                owner=("p1", "p2", "p2")[n % 3],
+                visibility=Visibility.PUBLIC if n % 3 == 1 else Visibility.SHARED,
+                tags=frozenset({"t"} if n else {}),
+            )
+            await self.share(image, "p1", MemberStatus.ACCEPTED)
+            await self.share(image, "p3", MemberStatus.ACCEPTED)
+        self.assertEqual(await self.names(P1), ["0", "1", "2", "3", "4", "5"])
+        self.assertEqual(await self.names(P1, tags=frozenset({"t"}), filters={"owner": "p2"}), ["1", "2", "4", "5"])
+        pages, marker = [], None
+        while page := await self.images.list(ImageQuery(P1, sort=(("name", "desc"),), limit=2, marker=marker)):
+            pages.append([image.name for image in page])
+            marker = page[-1].id
+        self.assertEqual(pages, [["5", "4"], ["3", "2"], ["1", "0"]])
+
     async def test_hidden_images_are_listed_apart(self) -> None:
         """
         The default list leaves out hidden images; asking for them leaves out the others.
@@ -853,11 +999,15 @@ class ImageRepositoryContract:
         community = await self.add(name="c", owner="p2", visibility=Visibility.COMMUNITY)
         ownerless = await self.add(name="d", owner=None, visibility=Visibility.PRIVATE)
         hidden = await self.add(name="e", os_hidden=True)
+        shared = await self.add(name="f", owner="p2")
+        await self.share(shared, "p1", MemberStatus.REJECTED)
+        taken_back = await self.add(name="g", owner="p2", visibility=Visibility.PRIVATE)
+        await self.share(taken_back, "p1", MemberStatus.ACCEPTED)
         await self.add(name="z")
-        for image in (community, ownerless, hidden):
+        for image in (community, ownerless, hidden, shared):
             self.assertEqual(await self.names(P1, marker=image.id), ["z"])
-        self.assertEqual(await self.names(ADMIN, marker=foreign.id), ["d", "z"])
-        for marker in (foreign.id, str(uuid4()), "no id at all", ""):
+        self.assertEqual(await self.names(ADMIN, marker=foreign.id), ["d", "f", "g", "z"])
+        for marker in (foreign.id, taken_back.id, str(uuid4()), "no id at all", ""):
             with self.assertRaises(InvalidQuery):
                 await self.names(P1, marker=marker)
 

@@ -15,7 +15,8 @@ from twisted.trial.unittest import TestCase
 from glance_tx.db.engine import Database
 from glance_tx.db.images import SqlImages
 from glance_tx.db.listing import list_images
-from glance_tx.db.tables import image_locations, image_properties, image_tags, images
+from glance_tx.db.members import SqlMembers
+from glance_tx.db.tables import image_locations, image_members, image_properties, image_tags, images
 from glance_tx.domain.errors import CatalogUnavailable
 from glance_tx.domain.images import ImageStatus, Location
 from glance_tx.domain.interfaces import ImageQuery, Viewer
@@ -36,22 +37,26 @@ class SqlImagesContract(ImageRepositoryContract):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.database.stop()))
         return SqlImages(self.database, self.now)
 
+    def make_members(self) -> SqlMembers:
+        return SqlMembers(self.database, self.now)
+
     async def test_a_tombstone_keeps_nothing_but_the_row(self) -> None:
         """
-        Of a deleted image one row stays, with its end and last fence; properties, tags and locations go.
+        Of a deleted image one row stays, with its end and last fence; properties, tags, locations and members go.
         """
         image = await self.add(properties={"a": "b"}, tags=frozenset({"t"}), locations=(Location("s", "file:///1"),))
+        await self.share(image, "p2")
         leases = await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
 
         def look(connection: sa.Connection) -> list[Any]:
             counts = [
                 connection.scalar(sa.select(sa.func.count()).select_from(table))
-                for table in (image_properties, image_tags, image_locations)
+                for table in (image_properties, image_tags, image_locations, image_members)
             ]
             row = connection.execute(sa.select(images)).one()
             return [*counts, row.id, row.status, row.deleted, row.deleted_at, row.fence]
 
-        expected = [0, 0, 0, image.id, "deleted", True, self.now(), leases[-1].fence]
+        expected = [0, 0, 0, 0, image.id, "deleted", True, self.now(), leases[-1].fence]
         self.assertEqual(await self.database.transact(look, readonly=True), expected)
 
     async def test_rows_that_are_right_are_left_alone(self) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,6 +25,23 @@ from glance_tx.domain.errors import CatalogUnavailable
 from tests.db.databases import ByHand, OnMysql, OnPostgresql, OnSqlite
 
 UPGRADE = "import sys; from glance_tx.db.migrate import upgrade; sys.stdin.read(); upgrade(sys.argv[1])"
+
+# In words, for the tables of today are not those of the first revision.
+FIRST_IMAGE = """
+    INSERT INTO images
+    (id, name, status, visibility, protected, os_hidden, min_ram, min_disk, created_at, updated_at, deleted, fence)
+    VALUES ('an id', 'a name', 'queued', 'shared', false, false, 0, 0, '2024-05-06', '2024-05-06', false, 0)
+"""
+
+
+def upgrade_to_first(connection: sa.Connection) -> None:
+    """
+    Bring an empty database to where the first version left it.
+    """
+    config = Config()
+    config.set_main_option("script_location", "glance_tx:db/migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
 
 
 class MigrationContract:
@@ -49,6 +68,24 @@ class MigrationContract:
         migrate.upgrade(self.url)
         self.assertEqual(migrate.current(self.url), migrate.head())
         self.assertEqual(self.differences(), [])
+
+    def test_the_first_revision_is_brought_up_with_its_data(self) -> None:
+        """
+        A database at the first revision becomes the same tables as an empty one, and keeps what is in it.
+        """
+        with self.by_hand.connect() as connection:
+            upgrade_to_first(connection)
+            connection.execute(sa.text(FIRST_IMAGE))
+            connection.execute(sa.text("INSERT INTO image_tags (image_id, value) VALUES ('an id', 'a tag')"))
+            connection.commit()
+        self.assertEqual(migrate.current(self.url), "0001")
+        self.assertNotEqual(self.differences(), [])
+        migrate.upgrade(self.url)
+        self.assertEqual(migrate.current(self.url), migrate.head())
+        self.assertEqual(self.differences(), [])
+        kept = sa.select(images.c.id, images.c.name, image_tags.c.value).join(image_tags)
+        with self.by_hand.connect() as connection:
+            self.assertEqual(list(connection.execute(kept)), [("an id", "a name", "a tag")])
 
     def test_upgrading_again_changes_nothing(self) -> None:
         """

@@ -4,6 +4,7 @@ Who may do what to an image.
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from glance_tx.domain.access import Access, visible_image
@@ -86,17 +87,26 @@ class AccessTests(SynchronousTestCase):
         """
         A member sees and reads a shared image, and does not change it.
         """
-        shared = image("shared")
-        self.assertTrue(self.access.visible(shared, STRANGER, is_member=True))
-        self.access.require("download_image", STRANGER, shared, is_member=True)
+        shared = evolve(image("shared"), member_id="p2")
+        self.assertTrue(self.access.visible(shared, STRANGER))
+        self.access.require("download_image", STRANGER, shared)
         with self.assertRaises(Forbidden):
-            self.access.require("modify_image", STRANGER, shared, is_member=True)
+            self.access.require("modify_image", STRANGER, shared)
+
+    def test_fetched_for_another(self) -> None:
+        """
+        An image that was fetched for a member tells nothing about other callers.
+        """
+        shared = evolve(image("shared"), member_id="p2")
+        for persona in (Caller("u7", "p3", {"member", "reader"}), NOBODY):
+            self.assertFalse(self.access.visible(shared, persona), persona)
+        self.assertFalse(self.access.visible(image("shared"), NOBODY))
 
     def test_member_of_private(self) -> None:
         """
         Membership counts for nothing while an image is not shared.
         """
-        self.assertFalse(self.access.visible(image("private"), STRANGER, is_member=True))
+        self.assertFalse(self.access.visible(evolve(image("private"), member_id="p2"), STRANGER))
 
     def test_no_roles(self) -> None:
         """
@@ -136,15 +146,15 @@ class AccessTests(SynchronousTestCase):
         A custom property does not stand in for a fact of the same name.
         """
         posing = image("private", project_id="p2", member_id="p2", id="x", colour="red")
-        self.assertFalse(self.access.visible(posing, STRANGER, is_member=False))
+        self.assertFalse(self.access.visible(posing, STRANGER))
         facts = {"id": ID, "project_id": "p1", "owner": "p1", "visibility": "private", "member_id": None}
-        self.assertEqual(self.access.target(posing, STRANGER), {**facts, "colour": "red"})
+        self.assertEqual(self.access.target(posing), {**facts, "colour": "red"})
 
     def test_member_in_target(self) -> None:
         """
         Rules are told of the caller's membership.
         """
-        self.assertEqual(self.access.target(image("shared"), STRANGER, is_member=True)["member_id"], "p2")
+        self.assertEqual(self.access.target(evolve(image("shared"), member_id="p2"))["member_id"], "p2")
 
     def test_viewer(self) -> None:
         """

@@ -12,6 +12,7 @@ from glance_tx.domain.catalog import FILTERS, SORT_KEYS
 from glance_tx.domain.errors import InvalidQuery
 from glance_tx.domain.images import Visibility
 from glance_tx.domain.interfaces import ImageQuery, Viewer
+from glance_tx.domain.members import MemberStatus
 from glance_tx.web.errors import BadRequest
 
 __all__ = ["Direction", "Pairs", "first_link", "next_link", "parse_image_query", "query_pairs"]
@@ -20,7 +21,6 @@ Direction = Literal["asc", "desc"]
 Pairs = Sequence[tuple[str, str]]
 
 _DIRECTIONS: Final = ("asc", "desc")
-_MEMBER_STATUSES: Final = ("pending", "accepted", "rejected", "all")
 _WHOLE_NUMBERS: Final = frozenset({"min_disk", "min_ram", "size"})
 # Of stock's filters these say more than equality, which the catalog cannot answer yet. They are refused, for an
 # answer that ignores a filter looks like one that kept to it.
@@ -79,8 +79,6 @@ def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
         elif name not in _PARAMETERS:
             _refuse_operator(name)
             properties[name] = value
-    if "member_status" in last:
-        _one_of("member_status", last["member_status"], _MEMBER_STATUSES)
     tags = frozenset(value for name, value in pairs if name == "tag")
     if len(properties) + len(tags) > _MOST_PROPERTIES_AND_TAGS:
         raise InvalidQuery(f"a list cannot be filtered by more than {_MOST_PROPERTIES_AND_TAGS} properties and tags")
@@ -90,6 +88,7 @@ def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
         properties=properties,
         tags=tags,
         visibility=_visibility(last.get("visibility")),
+        member_status=_member_status(last.get("member_status")),
         os_hidden=_flag("os_hidden", last["os_hidden"]) if "os_hidden" in last else False,
         sort=_sort(pairs),
         limit=_limit(last["limit"]) if "limit" in last else default_limit,
@@ -152,6 +151,13 @@ def _visibility(value: str | None) -> Visibility | Literal["all"] | None:
         return None
     _one_of("visibility", value, (*Visibility, "all"))
     return "all" if value == "all" else Visibility(value)
+
+
+def _member_status(value: str | None) -> MemberStatus | Literal["all"]:
+    if value is None:
+        return MemberStatus.ACCEPTED
+    _one_of("member_status", value, (*MemberStatus, "all"))
+    return "all" if value == "all" else MemberStatus(value)
 
 
 def _sort(pairs: Pairs) -> tuple[tuple[str, Direction], ...]:
