@@ -12,7 +12,7 @@ from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
-from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.stock_options import STOCK_OPTIONS
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors
@@ -36,6 +36,7 @@ GLANCE_API: Final = Program(
         RedisSettings,
         ManagementSettings,
         ThreadSettings,
+        WatchSettings,
         LockSettings,
     ),
     checks=(require_strategy, find_unusable_strategy, find_open_doors),

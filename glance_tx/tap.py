@@ -39,12 +39,13 @@ from glance_tx.domain.values import ImageRules, Values
 from glance_tx.errors import FactualError
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.strategies import make_identity
+from glance_tx.identity.strategies import make_identity, watched_files
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
 from glance_tx.settings import Loaded, Problem, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.watch import Source
 from glance_tx.stores.filesystem import FilesystemSettings
 from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.options import FileStoreSettings
@@ -57,6 +58,7 @@ from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exi
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.options import ListenSettings
+from glance_tx.web.watching import watch_files
 
 __all__ = ["Options", "makeService"]
 
@@ -83,6 +85,7 @@ class _Foundation:
     presence: Presence
     store: IStore
     warnings: tuple[object, ...]
+    watched: tuple[Source[Any], ...]
 
 
 def makeService(options: Options) -> IService:
@@ -114,7 +117,8 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     upgrade(settings[DatabaseSettings].url)
     presence.start()
     warnings = (*loaded.warnings, *policy.warnings, *_no_effect_yet(settings))
-    return _Foundation(Access(policy.policy), identity, presence, store, warnings)
+    watched = (policy.source, *watched_files(identity))
+    return _Foundation(Access(policy.policy), identity, presence, store, warnings, watched)
 
 
 def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
@@ -141,6 +145,7 @@ class _Service:
         self._recovery = self._make_recovery()
         self._transfers = Transfers(foundation.access, self._stores, self._upload_tools())
         self.edge = self._make_edge()
+        self._watch = watch_files(settings, foundation.watched, lanes, reactor, self.edge.metrics)
 
     def parts(self) -> list[IPart]:
         """
@@ -152,6 +157,7 @@ class _Service:
             Part(self._database.start, self._database.stop),
             Part(self._start_recovery, self._recovery.stop),
             Part(stop=self._transfers.stop),
+            self._watch,
         ]
 
     def _make_recovery(self) -> Recovery:

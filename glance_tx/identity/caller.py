@@ -21,6 +21,8 @@ class Caller:
     :param user_id: The user; ``None`` where the strategy knows no users.
     :param project_id: The project the credentials are scoped to; owner of what the caller creates.
     :param roles: Names of roles, in lower case.
+    :param service_roles: Names of the roles of the service that acts for the user, in lower case; none where no
+        service does, or none whose word counts.
     :param expires_at: When the credentials end (seconds since the epoch), where that is known.
     """
 
@@ -28,3 +30,4 @@ class Caller:
     project_id: str | None
     roles: frozenset[str] = field(converter=_lowered)
     expires_at: float | None = None
+    service_roles: frozenset[str] = field(converter=_lowered, default=())

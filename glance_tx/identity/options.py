@@ -42,8 +42,8 @@ class AuthSettings(Section):
             "tokens_file",
             type=AbsolutePath(),
             help="The file of tokens for strategy = tokens, in YAML: a list of entries with token, user_id, "
-            "project_id and roles. Read at start. It is a file of passwords, so nobody but the daemon should be "
-            "able to read it.",
+            "project_id and roles. Read at start, and anew when it changes. It is a file of passwords, so nobody but "
+            "the daemon should be able to read it.",
         )
     )
 

@@ -4,23 +4,21 @@ Which identity goes with which ``[auth] strategy``.
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from twisted.logger import Logger
 
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.none import NoneIdentity
 from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.tokens import TokensIdentity, read_tokens
+from glance_tx.identity.tokens import TokensFile
 from glance_tx.settings import Problem, SettingsError
+from glance_tx.settings.watch import Source
 
-__all__ = ["STRATEGIES", "make_identity"]
+__all__ = ["STRATEGIES", "make_identity", "watched_files"]
 
 _log = Logger()
-
-_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
 
 
 def _refused(reason: str) -> SettingsError:
@@ -30,9 +28,10 @@ def _refused(reason: str) -> SettingsError:
 def _make_tokens(settings: AuthSettings) -> IIdentity:
     if settings.tokens_file is None:
         raise _refused("tokens needs [auth] tokens_file")
-    if settings.tokens_file.exists() and settings.tokens_file.stat().st_mode & _OTHERS_READ:
-        _log.warn("{path} holds tokens and can be read by others than its owner", path=str(settings.tokens_file))
-    return TokensIdentity(read_tokens(settings.tokens_file))
+    identity = TokensFile(settings.tokens_file)
+    for warning in identity.warnings:
+        _log.warn("{problem}", problem=str(warning))
+    return identity
 
 
 def _make_none(_: AuthSettings) -> IIdentity:
@@ -60,3 +59,11 @@ def make_identity(settings: AuthSettings) -> IIdentity | None:
     if maker is None:
         raise _refused(f"{settings.strategy} is not supported yet")
     return maker(settings)
+
+
+def watched_files(identity: object) -> Iterator[Source[Any]]:
+    """
+    List the files that an identity is to be read from anew when they change; none for one that has no files.
+    """
+    if isinstance(identity, TokensFile):
+        yield identity.source

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import stat
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +19,15 @@ from glance_tx.identity.caller import Caller
 from glance_tx.identity.errors import NotAuthenticated
 from glance_tx.identity.interfaces import Credentials, IIdentity
 from glance_tx.settings import Problem, SettingsError
+from glance_tx.settings.watch import Source, stamp_of
 from glance_tx.settings.yamlfile import read_yaml
 
-__all__ = ["TokenEntry", "TokensIdentity", "read_tokens"]
+__all__ = ["TokenEntry", "TokensFile", "TokensIdentity", "read_tokens"]
 
 _KEYS: Final = frozenset({"token", "user_id", "project_id", "roles"})
 _NAME_LIMIT: Final = 255
 _TOKEN_LIMIT: Final = 8192
+_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
 
 
 def _digest(token: str) -> bytes:
@@ -45,7 +49,7 @@ class TokenEntry:
 @implementer(IIdentity)
 class TokensIdentity:
     """
-    Knows callers by a fixed table of tokens.
+    Knows callers by a table of tokens.
 
     Finding one takes the same time whether and where it is found: digests of equal length are compared, and always
     all of them.
@@ -73,11 +77,55 @@ class TokensIdentity:
             raise NotAuthenticated("it is not known")
         return found
 
+    def adopt(self, entries: Iterable[TokenEntry]) -> None:
+        """
+        Go by another table from now on.
+        """
+        self._entries = tuple(entries)
+
+
+@implementer(IIdentity)
+class TokensFile(TokensIdentity):
+    """
+    Knows callers by a file of tokens, and by what becomes of that file.
+
+    Blocks: make it before the reactor runs.
+
+    :param path: The file.
+    :raises SettingsError: It cannot be read, or some entry is wrong.
+    :ivar source: The file, for whoever watches it.
+    :ivar warnings: What is to be said of it in the log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        stamp = stamp_of([path])
+        first = _read(path)
+        super().__init__(first.entries)
+        self.warnings = first.warnings
+        self.source = Source("tokens", stamp, partial(stamp_of, [path]), partial(_read, path), self._use)
+
+    def _use(self, reading: _Reading) -> Iterable[object]:
+        self.adopt(reading.entries)
+        return reading.warnings
+
+
+@frozen
+class _Reading:
+    entries: tuple[TokenEntry, ...]
+    warnings: tuple[Problem, ...]
+
+
+def _read(path: Path) -> _Reading:
+    entries = read_tokens(path)
+    if path.stat().st_mode & _OTHERS_READ:
+        return _Reading(entries, (Problem("holds tokens and can be read by others than its owner", file=str(path)),))
+    return _Reading(entries, ())
+
 
 def read_tokens(path: Path) -> tuple[TokenEntry, ...]:
     """
     Read a file of tokens: a YAML list of mappings with ``token``, ``user_id``, ``project_id`` and ``roles``.
-    Blocks: call it before the reactor runs.
+    Blocks.
 
     :raises SettingsError: It cannot be read, or some entry is wrong. Every mistake is told, by the number of its
         entry; tokens are not.

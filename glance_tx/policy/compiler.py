@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -36,14 +36,17 @@ _NEVER: Final = re.compile(r"(?<![^\s(])!(?![^\s)])")
 _ONE_FACT: Final = re.compile(r"%\(([^()%]+)\)s")
 
 
-def compile_rules(rules: Mapping[str, object]) -> Mapping[str, Predicate]:
+def compile_rules(rules: Mapping[str, object], known: Set[str] | None = None) -> Mapping[str, Predicate]:
     """
     Make functions of rules.
 
     :param rules: By name, in the language of oslo.policy: texts, or the lists of lists of its old days.
-    :raises BadRule: A rule cannot be parsed, refers to one that is not there or to itself, or asks another server.
+    :param known: What rules may ask of credentials; ``None`` for anything. What credentials never have makes a
+        check fail, and its negation pass, without anybody noticing.
+    :raises BadRule: A rule cannot be parsed, refers to one that is not there or to itself, asks another server, or
+        asks of credentials what is not known of them.
     """
-    return _Compiler(rules).all()
+    return _Compiler(rules, known).all()
 
 
 _Expander = Callable[[Facts], str | None]
@@ -60,7 +63,8 @@ class _AnyFact(dict[str, str]):
 
 
 class _Compiler:
-    def __init__(self, rules: Mapping[str, object]) -> None:
+    def __init__(self, rules: Mapping[str, object], known: Set[str] | None) -> None:
+        self._known = known
         self._trees = {name: _parse(name, text) for name, text in rules.items()}
         self._done: dict[str, Predicate] = {}
         self._path: list[str] = []
@@ -103,7 +107,10 @@ class _Compiler:
         try:
             literal = str(ast.literal_eval(node.kind))
         except ValueError:
-            return _credential(node.kind.split("."), expand)
+            path = node.kind.split(".")
+            if self._known is not None and path[0] not in self._known:
+                raise BadRule(self._path[-1], f"asks for {path[0]!r}, which is not known of callers") from None
+            return _credential(path, expand)
         except SyntaxError as error:
             raise BadRule(self._path[-1], f"{node.kind!r} is neither a name nor a literal") from error
         return _literal(literal, expand)

@@ -1,12 +1,13 @@
 """
-Files of rules, found and read when a daemon starts.
+Files of rules: found and read when a daemon starts, and anew when they change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -15,6 +16,7 @@ from glance_tx.policy.errors import BadRule
 from glance_tx.policy.options import DEFAULT_POLICY_FILE, PolicySettings
 from glance_tx.policy.rules import DEFAULT_RULES
 from glance_tx.settings import Problem, SettingsError
+from glance_tx.settings.watch import Source, Stamp, stamp_of
 from glance_tx.settings.yamlfile import read_yaml
 
 __all__ = ["LoadedPolicy", "load_policy"]
@@ -24,17 +26,26 @@ _OLD_POLICY_FILE: Final = "policy.json"
 
 
 @frozen
+class _Reading:
+    policy: PolicyEnforcer
+    files: tuple[Path, ...]
+    warnings: tuple[Problem, ...]
+
+
+@frozen
 class LoadedPolicy:
     """
     Rules one can start with.
 
     :param files: Where an operator's own came from.
     :param warnings: What was written and has no effect, for the log.
+    :param source: The same files, for whoever watches them: ``policy`` changes when they do.
     """
 
     policy: PolicyEnforcer
     files: tuple[Path, ...]
     warnings: tuple[Problem, ...]
+    source: Source[Any]
 
 
 def load_policy(
@@ -46,8 +57,34 @@ def load_policy(
     :param folders: Where the configuration files lie.
     :raises SettingsError: A file is missing, cannot be read, or holds rules that cannot be used.
     """
+    folders = (*folders, system_folder)
+    stamp = _stamp(settings, folders)
+    first = _load(settings, folders)
+
+    def use(reading: _Reading) -> Iterable[Problem]:
+        first.policy.adopt(reading.policy)
+        return reading.warnings
+
+    source = Source("policy", stamp, partial(_stamp, settings, folders), partial(_load, settings, folders), use)
+    return LoadedPolicy(first.policy, first.files, first.warnings, source)
+
+
+def _stamp(settings: PolicySettings, folders: Sequence[Path]) -> Stamp:
+    # Files that are not there yet included: one that appears may go before one that is used.
+    paths = [folder / name for name in (settings.policy_file, _OLD_POLICY_FILE) for folder in folders]
+    for name in settings.policy_dirs:
+        for folder in folders:
+            try:
+                paths.extend(_listed(folder / name))
+            except OSError:
+                # It is no folder, or not to be read; whether that matters turns out when it is read.
+                paths.append(folder / name)
+    return stamp_of(paths)
+
+
+def _load(settings: PolicySettings, folders: Sequence[Path]) -> _Reading:
     try:
-        files = list(_find(settings, (*folders, system_folder)))
+        files = list(_find(settings, folders))
     except OSError as error:
         raise SettingsError((Problem(f"cannot be read: {error.strerror}", file=str(error.filename)),)) from error
     rules: dict[str, object] = {}
@@ -63,7 +100,7 @@ def load_policy(
         origin.update(dict.fromkeys(found, path))
     if problems:
         raise SettingsError(tuple(problems))
-    return LoadedPolicy(_enforcer(rules, origin), tuple(files), tuple(_unknown(rules, origin)))
+    return _Reading(_enforcer(rules, origin), tuple(files), tuple(_unknown(rules, origin)))
 
 
 def _enforcer(rules: Mapping[str, object], origin: Mapping[str, Path]) -> PolicyEnforcer:
@@ -97,7 +134,11 @@ def _find(settings: PolicySettings, folders: Sequence[Path]) -> Iterator[Path]:
     for name in settings.policy_dirs:
         folder = _first(name, folders)
         if folder is not None and folder.is_dir():
-            yield from sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+            yield from (path for path in _listed(folder) if path.is_file())
+
+
+def _listed(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _first(name: str, folders: Sequence[Path]) -> Path | None:

@@ -30,7 +30,7 @@ class PolicySettings(Section):
             default=DEFAULT_POLICY_FILE,
             help="A file of rules, in YAML or JSON. A name without folder is looked for beside the configuration "
             "files and in /etc/glance. The default may be missing (then policy.json is looked for, and else the "
-            "built-in rules hold); a file named here may not. Read at start.",
+            "built-in rules hold); a file named here may not. Read at start, and anew when it changes.",
         )
     )
     policy_dirs: tuple[str, ...] = option(
@@ -38,6 +38,6 @@ class PolicySettings(Section):
             "policy_dirs",
             default=["policy.d"],
             help="A folder of further files of rules, read after policy_file in the order of their names; may be "
-            "given several times. A folder that is missing is passed over.",
+            "given several times. A folder that is missing is passed over. Changes are seen as those of policy_file.",
         )
     )

@@ -107,8 +107,9 @@ DEFAULT_RULES: Final[Mapping[str, str]] = MappingProxyType(
         # An operator's rules may refer to it; it never stands in for a rule that is missing.
         "default": "",
         ADMIN_RULE: "role:admin",
-        # The roles of the user's own token: those of a service token do not count.
-        "service_api": "role:service or role:admin",
+        # The user's own token is a service's, or a service's token came along. Releases of stock Glance differ in
+        # which of the two they take.
+        "service_api": "role:service or role:admin or service_roles:service",
         **_IMAGES,
         **_SERVICE,
         **_METADEFS,

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from glance_tx.settings import Section, option
 from glance_tx.settings.values import AbsolutePath, RedisUrl, Word
 
-__all__ = ["LogSettings", "NodeSettings", "RedisSettings", "ThreadSettings", "node_name_option"]
+__all__ = ["LogSettings", "NodeSettings", "RedisSettings", "ThreadSettings", "WatchSettings", "node_name_option"]
 
 
 @frozen(kw_only=True)
@@ -68,6 +68,26 @@ class ThreadSettings(Section):
             default=8,
             help="Most threads that hash and write image data, all transfers together. One transfer coming in keeps "
             "up to three busy, so the default serves a machine with up to eight processors.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class WatchSettings(Section):
+    """
+    Files that are read anew when they change, while the daemon serves: rules, tokens.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    look_seconds: int = option(
+        cfg.IntOpt(
+            "reload_interval",
+            min=0,
+            max=86400,
+            default=5,
+            help="Seconds between looks at such files. A change is in force after two of them, as a file may be in "
+            "the middle of being written at the first. 0: they are read at start only.",
         )
     )
 

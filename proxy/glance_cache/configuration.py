@@ -11,7 +11,7 @@ from glance_cache.stock_options import STOCK_OPTIONS
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program
-from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.web.options import HttpSettings, ManagementSettings, find_open_doors
 
 __all__ = ["GLANCE_CACHE"]
@@ -30,6 +30,7 @@ GLANCE_CACHE: Final = Program(
         RedisSettings,
         ManagementSettings,
         ThreadSettings,
+        WatchSettings,
     ),
     # No strategy is fine: management requests are refused then.
     checks=(find_unusable_strategy, find_open_doors),

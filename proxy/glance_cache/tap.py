@@ -5,6 +5,7 @@ The caching tier, put together: ``twistd glance-cache``.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -39,13 +40,14 @@ from glance_cache.space import SpaceAccount
 from glance_cache.upstream import GlanceUpstream
 from glance_tx.errors import FactualError
 from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.strategies import make_identity
+from glance_tx.identity.strategies import make_identity, watched_files
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
 from glance_tx.settings import Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.watch import Source
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics
@@ -53,6 +55,7 @@ from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exi
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.options import ListenSettings
+from glance_tx.web.watching import watch_files
 
 __all__ = ["Options", "makeService"]
 
@@ -93,7 +96,8 @@ def makeService(options: Options) -> IService:
         identity = make_identity(settings[AuthSettings])
     except FactualError as error:
         refuse_to_start(GLANCE_CACHE.name, str(error))
-    node = _Node(reactor, settings, Managers(identity, policy.policy))
+    watched = (policy.source, *watched_files(identity))
+    node = _Node(reactor, settings, Managers(identity, policy.policy), watched)
     warnings = (*loaded.warnings, *policy.warnings)
     return Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
 
@@ -103,7 +107,7 @@ class _Node:
     One caching node: what it is made of, and in which order that starts.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, managers: Managers) -> None:
+    def __init__(self, reactor: Any, settings: Settings, managers: Managers, watched: Sequence[Source[Any]]) -> None:
         self._reactor = reactor
         self._settings = settings
         cache_settings = settings[CacheSettings]
@@ -127,6 +131,7 @@ class _Node:
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
         self._watch(self.edge.metrics)
+        self._file_watch = watch_files(settings, watched, self._lanes, reactor, self.edge.metrics)
 
     def parts(self) -> list[IPart]:
         """
@@ -140,6 +145,7 @@ class _Node:
             self._hits,
             Part(self._begin_scan, self._end_scan),
             Part(stop=self._stop_work),
+            self._file_watch,
         ]
         if self._prefetcher is not None:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))

@@ -11,8 +11,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from glance_tx.identity.caller import Caller
+from glance_tx.identity.errors import NotAuthenticated
 from glance_tx.identity.interfaces import Credentials, IIdentity
-from glance_tx.identity.tokens import TokensIdentity, read_tokens
+from glance_tx.identity.tokens import TokensFile, TokensIdentity, read_tokens
 from glance_tx.settings import SettingsError
 from tests.contracts.identity import IdentityContract
 
@@ -192,3 +193,66 @@ class MistakeTests(TokensFileTestCase):
         )
         path = self.write(text.replace("replace this by a secret", "a").replace("replace this by another secret", "b"))
         self.assertEqual([entry.caller.user_id for entry in read_tokens(path)], ["operator", "builder"])
+
+
+class TokensFileTests(TestCase):
+    """
+    `TokensFile` goes with its file.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.write("one")
+        self.identity = TokensFile(self.path)
+
+    def write(self, token: str, mode: int = 0o600) -> None:
+        """
+        Make it a file of one token.
+        """
+        self.path.write_text(f"- {{token: {token}, user_id: u-{token}, project_id: p, roles: []}}")
+        self.path.chmod(mode)
+
+    async def user_of(self, token: str) -> str | None:
+        """
+        Who has a token.
+        """
+        return (await self.identity.identify(Credentials(token))).user_id
+
+    def read_anew(self) -> list[str]:
+        """
+        Put in force what the file says now, and list the warnings.
+        """
+        source = self.identity.source
+        self.assertNotEqual(source.look(), source.stamp)
+        return [str(warning) for warning in source.use(source.read())]
+
+    async def test_changed(self) -> None:
+        """
+        New tokens are known, and those that are no longer in the file are not.
+        """
+        self.assertEqual((await self.user_of("one"), self.identity.warnings), ("u-one", ()))
+        self.write("two")
+        self.assertEqual(self.read_anew(), [])
+        self.assertEqual(await self.user_of("two"), "u-two")
+        with self.assertRaises(NotAuthenticated):
+            await self.user_of("one")
+
+    def test_readable(self) -> None:
+        """
+        A file that others can read is warned of, whenever it is read.
+        """
+        self.write("two", 0o644)
+        warning = f"{self.path}: holds tokens and can be read by others than its owner"
+        self.assertEqual(self.read_anew(), [warning])
+        self.assertEqual([str(found) for found in TokensFile(self.path).warnings], [warning])
+
+    async def test_wrong(self) -> None:
+        """
+        A file that went, or is wrong, says so and leaves everybody as known as before.
+        """
+        source = self.identity.source
+        self.path.write_text("- {token: two}")
+        self.assertRaises(SettingsError, source.read)
+        self.path.unlink()
+        self.assertRaises(SettingsError, source.read)
+        self.assertEqual(await self.user_of("one"), "u-one")

@@ -17,9 +17,9 @@ ADMIN = Caller("u", "p", ("admin",))
 READER = Caller("u", "p", ("reader",))
 
 
-class PolicyFileTests(SynchronousTestCase):
+class PolicyTestCase(SynchronousTestCase):
     """
-    `load_policy`.
+    Two folders where policies are looked for.
     """
 
     def setUp(self) -> None:
@@ -34,6 +34,12 @@ class PolicyFileTests(SynchronousTestCase):
         """
         settings = PolicySettings(policy_file=file, policy_dirs=dirs or ("policy.d",))
         return load_policy(settings, [self.folder], self.system)
+
+
+class PolicyFileTests(PolicyTestCase):
+    """
+    `load_policy`.
+    """
 
     def problems(self, *dirs: str, file: str = "policy.yaml") -> str:
         """
@@ -155,4 +161,88 @@ class PolicyFileTests(SynchronousTestCase):
             [str(warning) for warning in loaded.warnings],
             [f"{self.folder}/policy.yaml: no effect: nothing asks for rule 'get_imgae'"],
         )
+        self.assertTrue(loaded.policy.allows("cache_list", READER, {}))
+
+
+class ChangedPolicyTests(PolicyTestCase):
+    """
+    Files of rules that change after they were loaded.
+    """
+
+    def changed(self, loaded: LoadedPolicy) -> bool:
+        """
+        Whether the files look other than they did.
+        """
+        return loaded.source.look() != loaded.source.stamp
+
+    def read_anew(self, loaded: LoadedPolicy) -> list[str]:
+        """
+        Put in force what the files say now, and list the warnings.
+        """
+        return [str(warning) for warning in loaded.source.use(loaded.source.read())]
+
+    def test_nothing_changed(self) -> None:
+        """
+        Files that nobody touched look the same, and so do folders where an editor keeps hidden ones.
+        """
+        (self.folder / "policy.yaml").write_text("cache_list: '@'")
+        (self.folder / "policy.d").mkdir()
+        loaded = self.load()
+        (self.folder / "policy.d" / ".swp").write_text("x")
+        (self.folder / "glance-api.conf").write_text("x")
+        self.assertFalse(self.changed(loaded))
+
+    def test_each_change_is_seen(self) -> None:
+        """
+        A change to a file, and a file that came or went, at any of the places, is seen.
+        """
+        (self.system / "policy.yaml").write_text("cache_list: '@'")
+        (self.folder / "policy.d").mkdir()
+        for path in (
+            self.system / "policy.yaml",
+            self.folder / "policy.yaml",
+            self.folder / "policy.json",
+            self.folder / "policy.d" / "a.yaml",
+            self.system / "policy.d",
+        ):
+            loaded = self.load()
+            path.write_text("cache_list: '!'")
+            self.assertTrue(self.changed(loaded), path)
+            loaded = self.load()
+            path.unlink()
+            self.assertTrue(self.changed(loaded), path)
+
+    def test_in_force(self) -> None:
+        """
+        Whoever holds the policy decides by the new rules, and rules without effect are told.
+        """
+        loaded = self.load()
+        (self.folder / "policy.yaml").write_text("cache_list: role:reader\nget_imgae: '!'\n")
+        self.assertEqual(
+            self.read_anew(loaded), [f"{self.folder}/policy.yaml: no effect: nothing asks for rule 'get_imgae'"]
+        )
+        self.assertTrue(loaded.policy.allows("cache_list", READER, {}))
+
+    def test_removed(self) -> None:
+        """
+        Without its file, the built-in rules hold again.
+        """
+        (self.folder / "policy.yaml").write_text("cache_list: role:reader\n")
+        loaded = self.load()
+        (self.folder / "policy.yaml").unlink()
+        self.assertEqual(self.read_anew(loaded), [])
+        self.assertFalse(loaded.policy.allows("cache_list", READER, {}))
+
+    def test_wrong(self) -> None:
+        """
+        What would keep a daemon from starting is refused later as well, a file that was named and went included.
+        """
+        named = (self.folder / "mine.yaml").absolute()
+        named.write_text("cache_list: role:reader")
+        loaded = self.load(file=str(named))
+        named.write_text("cache_list: nonsense")
+        error = self.assertRaises(SettingsError, loaded.source.read)
+        self.assertEqual(str(error), f"{named}: rule 'cache_list': cannot be understood")
+        named.unlink()
+        self.assertIn("there is no such file", str(self.assertRaises(SettingsError, loaded.source.read)))
         self.assertTrue(loaded.policy.allows("cache_list", READER, {}))

@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from glance_tx.identity.caller import Caller
 from glance_tx.policy.enforcer import PolicyEnforcer
+from glance_tx.policy.errors import BadRule
 from glance_tx.policy.interfaces import IPolicy
 from glance_tx.policy.rules import DEFAULT_RULES
 
@@ -22,6 +23,7 @@ READER = Caller("u", "red", ("reader",))
 OUTSIDER = Caller("u", "blue", ("member", "reader"))
 OUTSIDE_READER = Caller("u", "blue", ("reader",))
 SERVICE = Caller("nova", "services", ("service",))
+SERVED = Caller("u", "blue", ("auditor",), service_roles=("Service", "admin"))
 ROLELESS = Caller("u", "red", ())
 PROJECTLESS = Caller("u", None, ("member", "reader"))
 
@@ -34,6 +36,7 @@ EVERYBODY = {
     "outsider": OUTSIDER,
     "outside reader": OUTSIDE_READER,
     "service": SERVICE,
+    "served": SERVED,
     "roleless": ROLELESS,
     "projectless": PROJECTLESS,
 }
@@ -167,9 +170,10 @@ class DefaultRuleTests(SynchronousTestCase):
 
     def test_services(self) -> None:
         """
-        What services do takes the role service in the user's own token, or an administrator.
+        What services do takes the role service, in the user's own token or in a service's that came along, or an
+        administrator.
         """
-        self.assert_passes(SERVICES, PRIVATE, ADMINS | {"service"})
+        self.assert_passes(SERVICES, PRIVATE, ADMINS | {"service", "served"})
 
     def test_get_image(self) -> None:
         """
@@ -199,8 +203,8 @@ class DefaultRuleTests(SynchronousTestCase):
         given_away = {"project_id": "red", "owner": "blue"}
         self.assert_passes(["add_image"], own, ADMINS | {"member"})
         self.assert_passes(["add_image"], given_away, ADMINS)
-        self.assert_passes(["add_image_location"], own, ADMINS | {"member", "service"})
-        self.assert_passes(["add_image_location"], given_away, ADMINS | {"service"})
+        self.assert_passes(["add_image_location"], own, ADMINS | {"member", "service", "served"})
+        self.assert_passes(["add_image_location"], given_away, ADMINS | {"service", "served"})
 
     def test_members_of_an_image(self) -> None:
         """
@@ -237,3 +241,47 @@ class DefaultRuleTests(SynchronousTestCase):
         A rule that does not exist is an error, and not the open rule ``default``.
         """
         self.assertRaises(KeyError, self.policy.allows, "get_imgae", ADMIN, PRIVATE)
+
+
+class OwnRuleTests(SynchronousTestCase):
+    """
+    `PolicyEnforcer` with rules of an operator's own.
+    """
+
+    def test_what_is_known_of_callers(self) -> None:
+        """
+        A rule may ask for all that is known of a caller, old names included, and for what tokens of a project never
+        have.
+        """
+        rules = {
+            "user": "user_id:u and user:u",
+            "project": "project_id:red and tenant:red",
+            "served": "service_roles:admin",
+            "system": "system_scope:all or domain_id:default",
+        }
+        policy = PolicyEnforcer(rules)
+        for rule, who in {"user": MEMBER, "project": MEMBER, "served": SERVED}.items():
+            self.assertTrue(policy.allows(rule, who, {}), rule)
+        for caller in EVERYBODY.values():
+            self.assertFalse(policy.allows("system", caller, {}))
+
+    def test_what_is_not_known_of_callers(self) -> None:
+        """
+        A rule that asks for something else is refused: it would never pass, and its negation always.
+        """
+        for fact in ("is_admin_project:True", "user_domain_id:default", "is_admin:True", "token.project.id:x"):
+            for text in (fact, f"role:member and not {fact}"):
+                error = self.assertRaises(BadRule, PolicyEnforcer, {"cache_list": text})
+                name = fact.partition(":")[0].partition(".")[0]
+                self.assertEqual(
+                    str(error), f"rule 'cache_list': asks for {name!r}, which is not known of callers", text
+                )
+
+    def test_adopt(self) -> None:
+        """
+        The rules of another take the place of one's own, all of them.
+        """
+        policy = PolicyEnforcer({"cache_list": "@"})
+        policy.adopt(PolicyEnforcer({"cache_clean": "@"}))
+        self.assertFalse(policy.allows("cache_list", MEMBER, {}))
+        self.assertTrue(policy.allows("cache_clean", MEMBER, {}))

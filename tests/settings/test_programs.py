@@ -20,7 +20,7 @@ from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, Lock
 from glance_tx.identity.options import AuthSettings
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
-from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
+from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.settings.declare import declared
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, is_loopback
@@ -36,6 +36,7 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     RedisSettings: {"url": None, "prefix": "glance_tx"},
     ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
     ThreadSettings: {"body_threads": 8},
+    WatchSettings: {"look_seconds": 5},
 }
 LISTEN: dict[str, Any] = {
     "bind_host": "0.0.0.0",
