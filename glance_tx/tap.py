@@ -21,6 +21,7 @@ from glance_tx.api.v2.info import InfoRoutes, StoreInfo
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.configuration import GLANCE_API, lock_folder
+from glance_tx.custom.schema_file import CustomProperties, load_properties
 from glance_tx.db.engine import Database
 from glance_tx.db.health import check_database
 from glance_tx.db.images import SqlImages
@@ -84,6 +85,7 @@ class _Foundation:
     identity: IIdentity
     presence: Presence
     store: IStore
+    custom: CustomProperties
     warnings: tuple[object, ...]
     watched: tuple[Source[Any], ...]
 
@@ -110,6 +112,7 @@ def makeService(options: Options) -> IService:
 def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     settings = loaded.settings
     policy = load_policy(settings[PolicySettings], settings.folders)
+    custom = load_properties(settings.folders)
     identity = make_identity(settings[AuthSettings])
     assert identity is not None  # noqa: S101  # the configuration insists on a strategy
     store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
@@ -118,7 +121,7 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     presence.start()
     warnings = (*loaded.warnings, *policy.warnings, *_no_effect_yet(settings))
     watched = (policy.source, *watched_files(identity))
-    return _Foundation(Access(policy.policy), identity, presence, store, warnings, watched)
+    return _Foundation(Access(policy.policy), identity, presence, store, custom, warnings, watched)
 
 
 def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
@@ -191,7 +194,15 @@ class _Service:
         edge = Edge(self._reactor, self._settings, checks, api_faults(), "glance_api", rewrite=without_version)
         edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: self._transfers.uploads)
         limits, formats = self._settings[LimitSettings], self._settings[FormatSettings]
-        rules = ImageRules(formats.container_formats, formats.disk_formats, limits.property_quota, limits.tag_quota)
+        custom = self._foundation.custom
+        rules = ImageRules(
+            formats.container_formats,
+            formats.disk_formats,
+            limits.property_quota,
+            limits.tag_quota,
+            custom.properties,
+            custom.required,
+        )
         catalog = Catalog(
             self._repository,
             self._foundation.access,

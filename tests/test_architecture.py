@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "notify.interfaces",
         "policy.interfaces",
     },
+    "custom": BASE | {"domain"},
     "db": BASE | {"domain.interfaces", "domain.errors", "domain.images", "domain.members"},
     "redis": BASE,
     "notify": BASE | {"redis"},

@@ -104,6 +104,7 @@ class Changes:
             else:
                 self._values.require_settable(name)
                 properties[name] = self._values.custom(name, value)
+        self._values.require_complete(values)
         image = evolve(blank, properties=properties, **attributes)
         self._values.require_property_quota(image.properties)
         self._values.require_tag_quota(image.tags)
@@ -133,6 +134,8 @@ class Changes:
                 self._set_property(draft, name, operation)
         if not draft.properties.keys() <= image.properties.keys():
             self._values.require_property_quota(draft.properties)
+        if removed := image.properties.keys() - draft.properties:
+            self._values.require_kept(removed)
         changed = evolve(image, properties=draft.properties, **draft.attributes)
         if "tags" in draft.attributes:
             self._values.require_tag_quota(changed.tags)

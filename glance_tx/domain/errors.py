@@ -88,6 +88,16 @@ class InvalidImage(DomainError):
 
 
 @frozen
+class BadPropertySchema(DomainError):
+    """
+    An operator's schema of a custom property that cannot be used. No client gets to see it.
+    """
+
+    message = "{self.reason}"
+    reason: str
+
+
+@frozen
 class InvalidQuery(DomainError):
     """
     Values that a list query cannot have.

@@ -12,18 +12,18 @@ from attrs import field, frozen
 
 from glance_tx.domain.errors import Forbidden, InvalidImage, QuotaExceeded
 from glance_tx.domain.images import Visibility
+from glance_tx.domain.operator_properties import SHIPPED_PROPERTIES, OperatorProperty
 
 __all__ = [
     "READ_ONLY",
     "SETTABLE",
-    "SHIPPED_PROPERTIES",
     "STOCK_CONTAINER_FORMATS",
     "STOCK_DISK_FORMATS",
     "ImageRules",
-    "OperatorProperty",
     "Values",
     "flaw_of_text",
     "is_image_id",
+    "is_reserved",
 ]
 
 STOCK_DISK_FORMATS: Final = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
@@ -84,6 +84,13 @@ def is_image_id(text: str) -> bool:
     return _IMAGE_ID.fullmatch(text) is not None
 
 
+def is_reserved(name: str) -> bool:
+    """
+    Tell whether a name belongs to the service, so that no client may use it for a property.
+    """
+    return name in _RESERVED or name.startswith(_RESERVED_PREFIX)
+
+
 def flaw_of_text(text: str) -> str | None:
     """
     Say why a text cannot be kept, or looked for; ``None`` where it can.
@@ -94,52 +101,14 @@ def flaw_of_text(text: str) -> str | None:
 
 
 @frozen
-class OperatorProperty:
-    """
-    What an operator wants of one custom property.
-
-    :param nullable: ``null`` is a value of it.
-    :param pattern: Regular expression that the whole text must match.
-    :param allowed: The values it may have; ``None`` for any.
-    :param description: What it means, for people who read the schema.
-    """
-
-    nullable: bool = False
-    pattern: str | None = None
-    allowed: tuple[str, ...] | None = None
-    description: str = ""
-
-
-SHIPPED_PROPERTIES: Final[Mapping[str, OperatorProperty]] = {
-    "kernel_id": OperatorProperty(
-        nullable=True, pattern=_UUID, description="Image of the kernel to boot an AMI-style image with."
-    ),
-    "ramdisk_id": OperatorProperty(
-        nullable=True, pattern=_UUID, description="Image of the ramdisk to boot an AMI-style image with."
-    ),
-    "instance_uuid": OperatorProperty(description="The server that the image was made of, for information."),
-    "architecture": OperatorProperty(description="Processor architecture of the operating system."),
-    "os_distro": OperatorProperty(description="Common name of the operating system's distribution, in lower case."),
-    "os_version": OperatorProperty(description="Version of the operating system, as its distributor has it."),
-    "description": OperatorProperty(description="What the image is, in words."),
-    "cinder_encryption_key_id": OperatorProperty(
-        description="Key in the key manager that a volume made of the image is encrypted with."
-    ),
-    "cinder_encryption_key_deletion_policy": OperatorProperty(
-        allowed=("on_image_deletion", "do_not_delete"),
-        description="What becomes of the key once the image is deleted.",
-    ),
-}
-"""Those of stock's ``schema-image.json``. Command lines of clients have an option for each."""
-
-
-@frozen
 class ImageRules:
     """
     What an operator allows of images. Quotas below 0 mean no limit.
 
     :param property_quota: Most custom properties; those of the service itself do not count.
     :param tag_quota: Most tags.
+    :param operator_properties: Custom properties that may not have just any text.
+    :param required: What an image must have, of attributes and custom properties that clients set.
     """
 
     container_formats: tuple[str, ...] = STOCK_CONTAINER_FORMATS
@@ -147,6 +116,7 @@ class ImageRules:
     property_quota: int = 128
     tag_quota: int = 128
     operator_properties: Mapping[str, OperatorProperty] = field(default=SHIPPED_PROPERTIES)
+    required: frozenset[str] = frozenset()
 
 
 class Values:
@@ -179,7 +149,7 @@ class Values:
         """
         if name in READ_ONLY:
             raise Forbidden(f"attribute {name!r} is read-only")
-        if name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+        if is_reserved(name):
             raise Forbidden(f"attribute {name!r} is reserved")
 
     def attribute(self, name: str, value: object) -> Any:
@@ -213,17 +183,27 @@ class Values:
             raise InvalidImage("a property must have a name")
         _text("the name of a property", name, _NAME_LENGTH)
         subject = f"property {name!r}"
-        rule = self._rules.operator_properties.get(name, OperatorProperty())
-        if value is None and rule.nullable:
+        rule = self._rules.operator_properties.get(name)
+        if value is None and rule is not None and rule.flaw(None) is None:
             return None
         text = _text(subject, value, _PROPERTY_BYTES)
         if len(text.encode()) > _PROPERTY_BYTES:
             raise InvalidImage(f"{subject} is longer than {_PROPERTY_BYTES} bytes")
-        if rule.pattern is not None and re.fullmatch(rule.pattern, text) is None:
-            raise InvalidImage(f"{subject} does not have the form wanted here")
-        if rule.allowed is not None and text not in rule.allowed:
-            raise InvalidImage(f"{subject} must be one of {', '.join(rule.allowed)}")
+        flaw = None if rule is None else rule.flaw(text)
+        if flaw is not None:
+            raise InvalidImage(f"{subject} {flaw}")
         return text
+
+    def require_complete(self, names: Collection[str]) -> None:
+        """
+        Insist on everything that the operator wants every image to have.
+
+        :param names: What it has.
+        :raises InvalidImage: Something is missing.
+        """
+        missing = sorted(self._rules.required.difference(names))
+        if missing:
+            raise InvalidImage(f"an image must have {', '.join(map(repr, missing))} here")
 
     def tag(self, value: object) -> str:
         """
@@ -232,6 +212,17 @@ class Values:
         :raises InvalidImage: It is no text, too long, or has a character that cannot be kept.
         """
         return _tag(value)
+
+    def require_kept(self, names: Collection[str]) -> None:
+        """
+        Keep an image from losing what the operator wants every image to have.
+
+        :param names: What it is about to lose.
+        :raises InvalidImage: One of them is required.
+        """
+        lost = sorted(self._rules.required.intersection(names))
+        if lost:
+            raise InvalidImage(f"an image must keep {', '.join(map(repr, lost))} here")
 
     def require_property_quota(self, names: Collection[str]) -> None:
         """

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.api.faults import api_faults
-from glance_tx.domain.errors import CatalogUnavailable, DomainError, NoData
+from glance_tx.domain.errors import BadPropertySchema, CatalogUnavailable, DomainError, NoData
 from glance_tx.errors import FactualError
 from glance_tx.identity.errors import IdentityError
 from glance_tx.stores import errors as stores
@@ -19,6 +19,7 @@ from glance_tx.web import errors as web
 FAMILIES = (DomainError, IdentityError, stores.StoreError, streaming.StreamingError, web.WebError)
 
 NEVER_ANSWERED: dict[type[FactualError], str] = {
+    BadPropertySchema: "schemas are read before anything is served",
     stores.LocationNotFound: "for missing data a download says NoData, and removing them is never answered to a client",
     stores.LocationNotAllowed: "only after an operator moved a store: an error of the service, for its log",
     stores.LocationTaken: "only in a database older than its store: an error of the service, as in stock Glance",

@@ -8,7 +8,8 @@ from typing import Any
 
 import jsonschema
 
-from glance_tx.domain.values import ImageRules, OperatorProperty
+from glance_tx.domain.operator_properties import OperatorProperty
+from glance_tx.domain.values import ImageRules
 from tests.api.service import ServiceTestCase
 
 # In stock's order; clients show them in theirs.
@@ -167,17 +168,33 @@ class OperatorSchemaTests(ServiceTestCase):
     rules = ImageRules(
         container_formats=("bare",),
         disk_formats=("raw",),
-        operator_properties={"rack": OperatorProperty(nullable=True, pattern="r[0-9]+", allowed=("r1", "r2"))},
+        operator_properties={
+            "rack": OperatorProperty({"type": ["null", "string"], "pattern": "^r[0-9]+$", "enum": [None, "r1", "r2"]})
+        },
+        required=frozenset({"rack"}),
     )
 
     async def test_schema(self) -> None:
         """
         The schema says what the operator wants, and the service keeps to it.
         """
-        properties = (await self.call("GET", "/v2/schemas/image")).json["properties"]
+        schema = (await self.call("GET", "/v2/schemas/image")).json
+        properties = schema["properties"]
+        self.assertEqual(schema["required"], ["rack"])
         self.assertEqual(properties["disk_format"]["enum"], [None, "raw"])
-        expected = {"type": ["null", "string"], "is_base": False, "pattern": "^r[0-9]+$", "enum": ["r1", "r2"]}
+        enum = [None, "r1", "r2"]
+        expected = {"type": ["null", "string"], "is_base": False, "pattern": "^r[0-9]+$", "enum": enum}
         self.assertEqual(properties["rack"], expected)
         self.assertNotIn("os_distro", properties)
         for rack, status in [("r1", 201), (None, 201), ("r3", 400), ("x", 400)]:
             self.assertEqual((await self.call("POST", "/v2/images", {"rack": rack})).status, status)
+        self.assertEqual((await self.call("POST", "/v2/images", {})).status, 400)
+        image_id = await self.create(rack=None)
+        self.assertEqual((await self.show(image_id))["rack"], "")
+        for patch, status in [
+            ({"op": "replace", "value": "r3"}, 400),
+            ({"op": "replace", "value": "r2"}, 200),
+            ({"op": "add", "value": None}, 200),
+            ({"op": "remove"}, 400),
+        ]:
+            self.assertEqual((await self.patch(image_id, [{"path": "/rack", **patch}])).status, status)

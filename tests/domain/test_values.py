@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from glance_tx.domain.changes import Add, Changes, Operation, Remove, Replace
 from glance_tx.domain.errors import Forbidden, InvalidImage, PropertyConflict, QuotaExceeded
 from glance_tx.domain.images import Image, ImageStatus, Visibility, may_become
-from glance_tx.domain.values import READ_ONLY, ImageRules, OperatorProperty, Values, is_image_id
+from glance_tx.domain.operator_properties import OperatorProperty
+from glance_tx.domain.values import READ_ONLY, ImageRules, Values, is_image_id
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ID = "3f6a1c9e-5f0b-4f8e-9d51-0c2f6f6f7a10"
@@ -157,10 +158,63 @@ class ValueTests(SynchronousTestCase):
         """
         A property that the operator narrowed is held to it, over its whole length.
         """
-        rules = ImageRules(operator_properties={"os_version": OperatorProperty(pattern="[0-9]+")})
+        rules = ImageRules(operator_properties={"os_version": OperatorProperty({"pattern": "^[0-9]+$"})})
         changes = Changes(Values(rules))
         self.assertEqual(changes.new_image({"os_version": "12"}, BLANK).properties, {"os_version": "12"})
         self.assertRaises(InvalidImage, changes.new_image, {"os_version": "12\n"}, BLANK)
+
+    def test_operator_property_schemas(self) -> None:
+        """
+        A property keeps to its schema: type, choice, length and pattern; what is said of none of these may be any text.
+        """
+        for schema, good, bad in [
+            ({}, ["", "x"], [None, 1]),
+            ({"type": ["string", "null"]}, [None, "x"], [1]),
+            ({"type": "string"}, ["x"], [None]),
+            ({"enum": ["a", "b"]}, ["a", "b"], ["c", "", None]),
+            ({"type": ["null", "string"], "enum": [None, "a"]}, [None, "a"], ["b"]),
+            ({"minLength": 2, "maxLength": 3}, ["ab", "abc", "\u4e66\u4e66"], ["a", "abcd"]),
+            ({"pattern": "b"}, ["abc"], ["ac"]),
+            ({"pattern": "a\\$"}, ["a$"], ["a"]),
+            ({"anyOf": [{"pattern": "^a"}, {"pattern": "z$"}]}, ["ab", "yz"], ["bc", "yz\n"]),
+        ]:
+            changes = Changes(Values(ImageRules(operator_properties={"p": OperatorProperty(schema)})))
+            image = image_with({"p": "old"})
+            for value in good:
+                self.assertEqual(changes.new_image({"p": value}, BLANK).properties, {"p": value})
+                changed = changes.apply(image, [Replace(("p",), value)], allow, strict_add=False)
+                self.assertEqual(changed.properties, {"p": value})
+            for value in bad:
+                with self.subTest(schema=schema, value=value):
+                    self.assertRaises(InvalidImage, changes.new_image, {"p": value}, BLANK)
+                    operation = Replace(("p",), value)
+                    self.assertRaises(InvalidImage, changes.apply, image, [operation], allow, strict_add=False)
+
+    def test_an_operator_property_says_what_it_wants(self) -> None:
+        """
+        The refusal of a value names the property and the rule, and does not repeat the value.
+        """
+        changes = Changes(Values(ImageRules(operator_properties={"p": OperatorProperty({"enum": ["a", "b"]})})))
+        error = self.assertRaises(InvalidImage, changes.new_image, {"p": "secret"}, BLANK)
+        self.assertEqual(str(error), "property 'p' must keep to enum ['a', 'b']")
+
+    def test_required(self) -> None:
+        """
+        What the operator requires must be there from the beginning, and stays there; an image from before that may
+        still be changed.
+        """
+        changes = Changes(Values(ImageRules(required=frozenset({"name", "rack"}))))
+        for given in ({}, {"name": "n"}, {"rack": "r1"}):
+            self.assertRaises(InvalidImage, changes.new_image, given, BLANK)
+        image = changes.new_image({"name": "n", "rack": "r1"}, BLANK)
+        self.assertRaises(InvalidImage, changes.apply, image, [Remove(("rack",))], allow, strict_add=False)
+        operations = [Remove(("rack",)), Add(("rack",), "r2")]
+        self.assertEqual(
+            changes.apply(image, operations, allow, strict_add=False).properties,
+            {"rack": "r2"},
+        )
+        older = image_with({"colour": "red"})
+        self.assertEqual(changes.apply(older, [Remove(("colour",))], allow, strict_add=False), BLANK)
 
     def test_hashes_are_dropped(self) -> None:
         """

@@ -12,7 +12,7 @@ from glance_tx.api.v2.metadef_schemas import METADEF_SCHEMAS
 from glance_tx.api.v2.schema_parts import UUID_PATTERN, collection, read_only, text
 from glance_tx.api.v2.task_schemas import TASK, TASKS
 from glance_tx.domain.images import ImageStatus
-from glance_tx.domain.values import ImageRules, OperatorProperty
+from glance_tx.domain.values import ImageRules
 from glance_tx.web.app import App
 from glance_tx.web.callers import Callers
 from glance_tx.web.request import Request
@@ -96,23 +96,13 @@ def _location() -> dict[str, Any]:
     }
 
 
-def _operator_property(rule: OperatorProperty) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": ["null", "string"] if rule.nullable else "string", "is_base": False}
-    if rule.description:
-        schema["description"] = rule.description
-    if rule.pattern is not None:
-        schema["pattern"] = f"^{rule.pattern}$"
-    if rule.allowed is not None:
-        schema["enum"] = list(rule.allowed)
-    return schema
-
-
 def image_schema(rules: ImageRules) -> dict[str, Any]:
     """
     Make the schema of one image.
     """
-    operator = {name: _operator_property(rule) for name, rule in rules.operator_properties.items()}
-    return {
+    operator = {name: {**rule.schema, "is_base": False} for name, rule in rules.operator_properties.items()}
+    required = {"required": sorted(rules.required)} if rules.required else {}
+    return required | {
         "name": "image",
         "properties": _base_properties(rules) | operator,
         "additionalProperties": {"type": "string"},

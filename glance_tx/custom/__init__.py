@@ -1,0 +1,3 @@
+"""
+What an operator says of custom properties, in files of their own.
+"""
