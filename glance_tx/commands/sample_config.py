@@ -1,7 +1,7 @@
 """
-Writes the sample configuration files and the reference of options: ``python -m glance_tx.commands.sample_config``.
+Writes the sample files and the reference of options and rules: ``python -m glance_tx.commands.sample_config``.
 
-For those who change an option, in a checkout. A test compares what is there with what would be written.
+For those who change an option or a rule, in a checkout. A test compares what is there with what would be written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Final
 
+from glance_tx.policy.reference import policy_sample, rules_page
 from glance_tx.settings import Program
 from glance_tx.settings.reference import reference_page, sample_file
 
@@ -30,6 +31,8 @@ def render() -> Mapping[Path, str]:
     files[Path("docs") / "configuration-options.inc"] = "\n\n".join(
         [".. Made by python -m glance_tx.commands.sample_config; do not edit.", *map(reference_page, programs)]
     )
+    files[Path("etc") / "policy.yaml.sample"] = policy_sample()
+    files[Path("docs") / "policy-rules.inc"] = rules_page()
     return files
 
 

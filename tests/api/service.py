@@ -87,10 +87,12 @@ class ServiceTestCase(ServingTestCase):
     A test of the whole service: real routes, domain, identity and policy over images and data in memory.
 
     :ivar rules: What its operator allows of images.
+    :ivar policy_rules: Rules of its operator's own.
     """
 
     rules = ImageRules()
     image_size_cap = 1 << 40
+    policy_rules: Mapping[str, str] = {}
     public_endpoint: str | None = None
     _asked = -1
 
@@ -100,7 +102,7 @@ class ServiceTestCase(ServingTestCase):
     def make_app(self, **options: Any) -> App:
         app = super().make_app(rewrite=without_version, **options)
         self.images, self.store = self.make_images(), self.make_store()
-        access = Access(PolicyEnforcer())
+        access = Access(PolicyEnforcer(self.policy_rules))
         reclaimer = Reclaimer(self.images, {self.store.name: self.store})
         settings = CatalogSettings(self.rules, page_limit_max=1000)
         tools = UploadTools(
