@@ -44,11 +44,6 @@ _PROTECTION: Final = (
         "DEFAULT", "delayed_delete", "deleted data is removed at once and cannot be restored", harmless=FALSE_WORDS
     ),
     StockOption("DEFAULT", "allow_anonymous_access", "a request without a token is refused", harmless=FALSE_WORDS),
-    StockOption(
-        "image_format", "require_image_format_match", "image data is not inspected", fatal=True, harmless=FALSE_WORDS
-    ),
-    StockOption("image_format", "gpt_safety_checks_nonfatal", "image data is not inspected"),
-    StockOption("image_format", "vmdk_allowed_types", "image data is not inspected", fatal=True),
     StockOption("barbican", "*", "signatures of images are not verified"),
     StockOption("key_manager", "*", "signatures of images are not verified"),
     StockOption("vault", "*", "signatures of images are not verified"),

@@ -30,6 +30,7 @@ from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.access import Access
 from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
+from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
 from glance_tx.domain.recovery import Recovery, RecoverySettings
@@ -41,6 +42,7 @@ from glance_tx.errors import FactualError
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.options import AuthSettings
 from glance_tx.identity.strategies import make_identity, watched_files
+from glance_tx.inspection.detector import FormatDetector
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
@@ -176,16 +178,23 @@ class _Service:
 
     def _upload_tools(self) -> UploadTools:
         limits = self._settings[LimitSettings]
-        max_uploads = self._settings[UploadSettings].max_uploads
+        rules = UploadRules(
+            limits.image_size_cap_bytes,
+            limits.hashing_algorithm,
+            self._lease_seconds,
+            self._settings[UploadSettings].max_uploads,
+            _format_rules(self._settings[FormatSettings]),
+        )
         return UploadTools(
             self._repository,
             self._reclaimer,
             self._foundation.store,
             self._lanes,
+            FormatDetector,
             self._foundation.presence.owner,
             self._reactor,
             _now,
-            UploadRules(limits.image_size_cap_bytes, limits.hashing_algorithm, self._lease_seconds, max_uploads),
+            rules,
         )
 
     def _make_edge(self) -> Edge:
@@ -231,6 +240,14 @@ class _Service:
 
     async def _leave(self) -> None:
         self._foundation.presence.stop()
+
+
+def _format_rules(formats: FormatSettings) -> FormatRules:
+    return FormatRules(
+        formats.require_match,
+        frozenset(formats.gpt_safety_checks_nonfatal),
+        frozenset(kind.lower() for kind in formats.vmdk_allowed_types),
+    )
 
 
 def _now() -> datetime:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"glance_tx": ROOT / "glance_tx", "glance_cache": ROOT / "proxy" / "glance_cache"}
 
-FOUNDATION = {"streaming", "stores", "identity", "policy", "web", "redis", "notify"}
+FOUNDATION = {"streaming", "stores", "inspection", "identity", "policy", "web", "redis", "notify"}
 BASE = {"errors", "settings", "telemetry"}
 
 # What a package of glance_tx may import of glance_tx, besides itself. A dotted name allows one module only.
@@ -26,12 +26,15 @@ ALLOWED: dict[str, set[str]] = {
     "presence": {"errors", "domain.interfaces"},
     "streaming": {"errors"},
     "stores": BASE | {"streaming"},
+    "inspection": {"errors"},
     "identity": BASE,
     "policy": BASE | {"identity.caller"},
     "web": BASE | {"streaming", "identity", "policy"},
     "domain": {
         "errors",
         "streaming",
+        "inspection.interfaces",
+        "inspection.errors",
         "stores.interfaces",
         "stores.errors",
         "identity.caller",
@@ -128,6 +131,7 @@ class ImportTests(SynchronousTestCase):
             ("glance_tx.streaming.pump", "glance_tx.web.app"),
             ("glance_tx.domain.images", "glance_tx.db.engine"),
             ("glance_tx.domain.images", "glance_tx.stores.filesystem.FilesystemStore"),
+            ("glance_tx.domain.inspection", "glance_tx.inspection.detector.FormatDetector"),
             ("glance_tx.web.app", "glance_cache.routes"),
             ("glance_cache.routes", "glance_tx.domain.images"),
             ("glance_cache.routes", "glance_tx.tap"),

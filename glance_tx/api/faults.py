@@ -10,6 +10,7 @@ from glance_tx.api.v2.patch import PATCH_MEDIA_TYPES
 from glance_tx.domain.errors import (
     CatalogUnavailable,
     Forbidden,
+    FormatRefused,
     FormatsNotSet,
     ImageExists,
     ImageGone,
@@ -67,6 +68,7 @@ def api_faults() -> FaultTable:
         {
             CatalogUnavailable: _try_later,
             Forbidden: 403,
+            FormatRefused: 415,
             FormatsNotSet: 400,
             ImageExists: 409,
             ImageGone: 410,

@@ -214,6 +214,17 @@ class SizeMismatch(DomainError):
 
 
 @frozen
+class FormatRefused(DomainError):
+    """
+    The data are not of the image's disk format, or not safe to use.
+    """
+
+    message = "the data do not do for an image with disk_format {self.disk_format}: {self.reason}"
+    disk_format: str
+    reason: str
+
+
+@frozen
 class NoData(DomainError):
     """
     The image has no data (yet), or its data is missing in the store.

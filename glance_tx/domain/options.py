@@ -12,7 +12,7 @@ from oslo_config import cfg, types
 
 from glance_tx.domain.values import STOCK_CONTAINER_FORMATS, STOCK_DISK_FORMATS
 from glance_tx.settings import Section, option
-from glance_tx.settings.values import AbsolutePath, Word
+from glance_tx.settings.values import AbsolutePath, Word, Words
 
 __all__ = ["HASHES", "FormatSettings", "LimitSettings", "LockSettings", "UploadSettings"]
 
@@ -108,6 +108,33 @@ class FormatSettings(Section):
             type=types.List(item_type=_FORMAT, min_length=1),
             default=list(STOCK_DISK_FORMATS),
             help="Values of disk_format. Stock's default.",
+        )
+    )
+    require_match: bool = option(
+        cfg.BoolOpt(
+            "require_image_format_match",
+            default=True,
+            help="Refuse data that are not of the image's disk_format, where container_format is bare; false: only "
+            "note it in the log. Data that are not safe are refused in any case. Stock's default.",
+        )
+    )
+    gpt_safety_checks_nonfatal: tuple[str, ...] = option(
+        cfg.Opt(
+            "gpt_safety_checks_nonfatal",
+            type=Words(_FORMAT),
+            default=[],
+            sample_default="<none>",
+            help="Safety checks of partition tables that data need not pass; oslo.utils has one, mbr. Stock's "
+            "default: all of them have to be passed.",
+        )
+    )
+    vmdk_allowed_types: tuple[str, ...] = option(
+        cfg.Opt(
+            "vmdk_allowed_types",
+            type=Words(_FORMAT),
+            default=["streamOptimized", "monolithicSparse"],
+            help="Kinds of VMDK (createType) that are accepted; none where this is empty. Stock's default. Kinds other "
+            "than these two name further files, and are refused even where they stand here.",
         )
     )
 

@@ -110,6 +110,7 @@ class Transfers:
         :raises FormatsNotSet: What the data are is not known yet.
         :raises ImageTooLarge: There are more data than one image may have.
         :raises SizeMismatch: They are not as long as declared.
+        :raises FormatRefused: They are not of the image's format, or not safe.
         :raises TooManyUploads: This process is busy with others.
         :raises ImageGone: The image was deleted meanwhile.
         :raises LeaseLost: The upload fell silent for so long that it was given up on.

@@ -8,7 +8,7 @@ Note [Upload lease]
     queued --begin_upload--> saving, lease (fence n, location of fence n) ---+
                                                                              |  heartbeat, all the while
       open_writer   a file of this fence's own                               |
-      pump          limit -> digests, writer, further sinks                  |
+      pump          limit -> digests, inspection, writer                     |
       commit        durable, then visible                                    |
                                                                              |
     saving --finish_upload (if the lease is still the image's)--> active ----+
@@ -27,18 +27,27 @@ database, and a cancelled system call in its thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from glance_tx.domain.errors import CatalogUnavailable, ImageNotFound, ImageTooLarge, SizeMismatch
+from glance_tx.domain.errors import (
+    CatalogUnavailable,
+    FormatsNotSet,
+    ImageGone,
+    ImageNotFound,
+    ImageTooLarge,
+    SizeMismatch,
+)
 from glance_tx.domain.images import Image, Location
+from glance_tx.domain.inspection import INSPECTED_CONTAINER, FormatRules, Inspection
 from glance_tx.domain.interfaces import IImageRepository, Lease, LeaseOwner, StoredData
 from glance_tx.domain.leases import LeaseKeeper, Reclaimer, persistently
+from glance_tx.inspection.interfaces import IFormatDetector
 from glance_tx.stores.errors import LocationTaken, StoreError
 from glance_tx.stores.interfaces import IStore, IStoreWriter
 from glance_tx.streaming.digest import Digests
@@ -46,7 +55,7 @@ from glance_tx.streaming.errors import BodyTooLong
 from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.limit import LimitedReader
-from glance_tx.streaming.pump import Sink, pump
+from glance_tx.streaming.pump import pump
 from glance_tx.streaming.units import GiB
 
 __all__ = ["Upload", "UploadRules", "UploadTools"]
@@ -63,12 +72,14 @@ class UploadRules:
     :param hashing_algorithm: What ``os_hash_value`` is made with; any name hashlib knows.
     :param lease_seconds: How long an upload's lease lives without a sign.
     :param max_uploads: Uploads that one process takes in at a time: each may hold some MiB in memory.
+    :param formats: What the data have to be.
     """
 
     image_size_cap: int = 1024 * GiB
     hashing_algorithm: str = "sha512"
     lease_seconds: float = 60.0
     max_uploads: int = 100
+    formats: FormatRules = field(factory=FormatRules)
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -84,7 +95,8 @@ class UploadTools:
     What all uploads work with.
 
     :param store: Where new data go.
-    :param lanes: Where hashing is done.
+    :param lanes: Where data are hashed and inspected.
+    :param make_detector: Makes what tells the format of one image's data.
     :param owner: This process.
     :param clock: Times heartbeats and retries.
     :param now: The time to write down, in UTC.
@@ -94,6 +106,7 @@ class UploadTools:
     reclaimer: Reclaimer
     store: IStore
     lanes: Lanes
+    make_detector: Callable[[], IFormatDetector]
     owner: LeaseOwner
     clock: IReactorTime
     now: Callable[[], datetime]
@@ -107,22 +120,13 @@ class Upload:
     :param image_id: Whose data they are.
     :param reader: The data.
     :param declared_size: How long they are, where that was said.
-    :param sinks: What else wants to see them pass; a sink that raises refuses them.
     """
 
-    def __init__(
-        self,
-        tools: UploadTools,
-        image_id: str,
-        reader: IBodyReader,
-        declared_size: int | None,
-        sinks: Sequence[Sink] = (),
-    ) -> None:
+    def __init__(self, tools: UploadTools, image_id: str, reader: IBodyReader, declared_size: int | None) -> None:
         self._tools = tools
         self._image_id = image_id
         self._reader = reader
         self._declared_size = declared_size
-        self._sinks = sinks
         self._stopped: Exception | None = None
         self._pumping: Deferred[StoredData] | None = None
 
@@ -148,6 +152,7 @@ class Upload:
         :raises LeaseLost: The upload was given up on; the data are removed.
         :raises ImageTooLarge: There are more data than one image may have.
         :raises SizeMismatch: They are not as long as declared.
+        :raises FormatRefused: They are not of the image's format, or not safe.
         :raises StreamingError: They did not come whole.
         :raises StoreError: They cannot be kept.
         :raises CatalogUnavailable: The database is away.
@@ -168,6 +173,7 @@ class Upload:
 
     async def _store(self, lease: Lease, keeper: LeaseKeeper) -> StoredData:
         try:
+            inspection = await self._inspection()
             writer = await self._tools.store.open_writer(lease.location.url, self._declared_size)
         except LocationTaken:
             # Not ours to remove: the database may be an older copy of itself, with fences of long ago.
@@ -177,7 +183,7 @@ class Upload:
             await self._give_back(lease)
             raise
         try:
-            data = await self._receive(writer)
+            data = await self._receive(writer, inspection)
             await keeper.confirm()
             await writer.commit()
         except Exception:
@@ -186,10 +192,26 @@ class Upload:
             raise
         return data
 
-    async def _receive(self, writer: IStoreWriter) -> StoredData:
+    async def _inspection(self) -> Inspection | None:
+        """
+        Prepare to look at the data, by the formats that the image has now: they stay while it is saving, and may have
+        been others when the upload was let in.
+        """
+        tools = self._tools
+        try:
+            image = await tools.repository.get(self._image_id)
+        except ImageNotFound as problem:
+            raise ImageGone(self._image_id) from problem
+        if not image.formats_set:
+            raise FormatsNotSet(self._image_id)
+        if image.container_format != INSPECTED_CONTAINER:
+            return None
+        return Inspection(image, tools.rules.formats, tools.make_detector(), tools.lanes.lane("inspection"))
+
+    async def _receive(self, writer: IStoreWriter, inspection: Inspection | None) -> StoredData:
         if self._stopped is not None:
             raise self._stopped
-        self._pumping = Deferred.fromCoroutine(self._pump(writer))
+        self._pumping = Deferred.fromCoroutine(self._pump(writer, inspection))
         try:
             return await self._pumping
         except CancelledError as cancelled:
@@ -200,21 +222,22 @@ class Upload:
     def _reason(self, cancelled: CancelledError) -> Exception:
         return self._stopped or cancelled
 
-    async def _pump(self, writer: IStoreWriter) -> StoredData:
+    async def _pump(self, writer: IStoreWriter, inspection: Inspection | None) -> StoredData:
         rules = self._tools.rules
         digests = Digests(self._tools.lanes, ("md5", rules.hashing_algorithm))
         declared = self._declared_size
         reader = LimitedReader(self._reader, rules.image_size_cap if declared is None else declared)
         try:
-            size = await pump(reader, [digests.update, writer.write, *self._sinks])
+            size = await pump(reader, [digests.update, writer.write, *([inspection.see] if inspection else [])])
         except BodyTooLong as problem:
             if declared is None:
                 raise ImageTooLarge(problem.limit) from problem
             raise SizeMismatch(declared, None) from problem
         if declared is not None and size != declared:
             raise SizeMismatch(declared, size)
+        virtual_size = await inspection.conclude(size) if inspection else None
         found = digests.hexdigests()
-        return StoredData(size, found["md5"], rules.hashing_algorithm, found[rules.hashing_algorithm])
+        return StoredData(size, found["md5"], rules.hashing_algorithm, found[rules.hashing_algorithm], virtual_size)
 
     async def _finish(self, lease: Lease, data: StoredData) -> Image:
         tools = self._tools

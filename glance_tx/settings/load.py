@@ -16,6 +16,7 @@ from glance_tx.settings.declare import Section, declared, describe, is_required
 from glance_tx.settings.errors import Problem, SettingsError
 from glance_tx.settings.files import ConfigFiles, read_files
 from glance_tx.settings.stock import StockOptions
+from glance_tx.settings.values import Words
 
 __all__ = ["Conflict", "Loaded", "NoSuchSection", "Program", "Settings", "load"]
 
@@ -205,7 +206,7 @@ class _Loading:
         # What has an "@" may be a URL with a password where none belongs.
         shown = "(hidden)" if opt.secret or "@" in written.value else written.value
         where = (str(written.file), kind.GROUP, opt.name, shown)
-        if not written.value.strip():
+        if not written.value.strip() and not isinstance(opt.type, Words):
             # An option that may be unset is unset by an empty value.
             if is_required(kind, name) or opt.default is not None:
                 raise _Refused(Problem(f"must be {describe(opt)}", *where))

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from oslo_config import types
 
-__all__ = ["AbsolutePath", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word"]
+__all__ = ["AbsolutePath", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word", "Words"]
 
 _DATABASES: Final = re.compile(r"(sqlite|postgresql|mysql|mariadb)(\+[a-z0-9_]+)?://.*", re.DOTALL)
 
@@ -77,6 +77,28 @@ class Word(Described):
         if not self._pattern.fullmatch(text):
             raise ValueError("does not match")
         return text
+
+
+class Words(Described):
+    """
+    Any number of words with commas between them, none included; the value is a tuple.
+    """
+
+    def __init__(self, word: Word) -> None:
+        super().__init__()
+        self._word = word
+        self.description = f"a list, which may be empty, with commas between its items, each {word.description}"
+
+    def __call__(self, value: object) -> tuple[str, ...]:
+        """
+        Take text apart, and check each of its words.
+        """
+        items = value if isinstance(value, list | tuple) else str(value).split(",")
+        stripped = [str(item).strip() for item in items]
+        return tuple(self._word(item) for item in stripped) if any(stripped) else ()
+
+    def _formatter(self, value: object) -> str:
+        return ",".join(self(value))
 
 
 def _split(text: str) -> SplitResult:

@@ -34,6 +34,7 @@ from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
 from glance_tx.domain.values import ImageRules, Values
 from glance_tx.identity.tokens import TokensIdentity, read_tokens
+from glance_tx.inspection.detector import FormatDetector
 from glance_tx.policy.enforcer import PolicyEnforcer
 from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.memory import MemorySettings, MemoryStore
@@ -110,6 +111,7 @@ class ServiceTestCase(ServingTestCase):
             reclaimer=reclaimer,
             store=self.store,
             lanes=inline_lanes(),
+            make_detector=FormatDetector,
             owner=LeaseOwner("node-1", "boot-1"),
             clock=reactor,
             now=self.now,

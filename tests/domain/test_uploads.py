@@ -20,7 +20,6 @@ from glance_tx.domain.errors import (
 )
 from glance_tx.domain.images import Image, ImageStatus, Location
 from glance_tx.domain.interfaces import Lease
-from glance_tx.domain.uploads import Upload
 from glance_tx.streaming.memory import BytesReader
 from tests.domain.case import DATA, TransfersCase
 from tests.domain.world import (
@@ -53,6 +52,7 @@ class UploadTests(TransfersCase):
             created,
             status=ImageStatus.ACTIVE,
             size=len(DATA),
+            virtual_size=len(DATA),
             checksum=hashlib.md5(DATA, usedforsecurity=False).hexdigest(),
             os_hash_algo="sha512",
             os_hash_value=hashlib.sha512(DATA).hexdigest(),
@@ -258,24 +258,3 @@ class UploadTests(TransfersCase):
         (lease,) = await self.world.repository.leases()
         self.assertEqual(lease, Lease(created.id, 1, HERE, Location("main", f"memory://main/{created.id}.1"), EPOCH))
         self.assertEqual(self.world.store.parts, {})
-
-    async def test_further_sinks(self) -> None:
-        """
-        Whatever else looks at the data sees all of them, and may refuse them.
-        """
-        created = await self.world.create()
-        seen: list[bytes] = []
-
-        async def see(piece: bytes) -> None:
-            seen.append(piece)
-
-        async def refuse(_: bytes) -> None:
-            raise ZeroDivisionError
-
-        tools = self.world.tools()
-        with self.assertRaises(ZeroDivisionError):
-            await Upload(tools, created.id, BytesReader(DATA), None, [refuse]).run()
-        await self.assert_queued(created)
-        await Upload(tools, created.id, BytesReader(DATA), None, [see]).run()
-        self.assertEqual(b"".join(seen), DATA)
-        await self.assert_active(created.id, DATA)

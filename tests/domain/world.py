@@ -18,12 +18,15 @@ from glance_tx.db.memory import MemoryImages
 from glance_tx.domain.access import Access
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.images import Image
+from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.interfaces import IPresence, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.recovery import Recovery, RecoverySettings
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
 from glance_tx.identity.caller import Caller
+from glance_tx.inspection.detector import FormatDetector
+from glance_tx.inspection.interfaces import IFormatDetector
 from glance_tx.policy.enforcer import PolicyEnforcer
 from glance_tx.policy.interfaces import IPolicy
 from glance_tx.stores.interfaces import IStore
@@ -222,6 +225,8 @@ class World:
         image_size_cap: int = 1 << 40,
         hashing_algorithm: str = "sha512",
         max_uploads: int = 100,
+        formats: FormatRules | None = None,
+        make_detector: Callable[[], IFormatDetector] = FormatDetector,
     ) -> UploadTools:
         """
         Make what a process's uploads work with.
@@ -234,10 +239,11 @@ class World:
             reclaimer=reclaimer,
             store=store,
             lanes=self.lanes,
+            make_detector=make_detector,
             owner=owner,
             clock=clock or self.clock,
             now=self.now,
-            rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS, max_uploads),
+            rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS, max_uploads, formats or FormatRules()),
         )
 
     def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:

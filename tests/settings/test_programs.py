@@ -64,6 +64,9 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     FormatSettings: {
         "container_formats": ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"),
         "disk_formats": ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"),
+        "require_match": True,
+        "gpt_safety_checks_nonfatal": (),
+        "vmdk_allowed_types": ("streamOptimized", "monolithicSparse"),
     },
     LockSettings: {"lock_path": None},
 }
@@ -232,8 +235,6 @@ PROTECTING = {
     ("DEFAULT", "cert_file"): "x",
     ("DEFAULT", "key_file"): "x",
     ("DEFAULT", "ca_file"): "x",
-    ("image_format", "require_image_format_match"): "true",
-    ("image_format", "vmdk_allowed_types"): "streamOptimized",
     ("oslo_policy", "enforce_scope"): "false",
     ("oslo_policy", "enforce_new_defaults"): "false",
     ("oslo_policy", "policy_default_rule"): "admin",
@@ -254,7 +255,9 @@ STOCK = {
     """,
     "oslo_middleware": "enable_proxy_headers_parsing max_request_body_size",
     "glance_store": "default_backend stores default_store filesystem_store_datadir filesystem_store_file_perm",
-    "image_format": "container_formats disk_formats vmdk_allowed_types require_image_format_match",
+    "image_format": """
+        container_formats disk_formats vmdk_allowed_types require_image_format_match gpt_safety_checks_nonfatal
+    """,
     "image_import_opts": "image_import_plugins",
     "import_filtering_opts": "allowed_schemes",
     "task": "task_time_to_live",
@@ -304,10 +307,18 @@ class StockTests(ConfigurationTestCase):
             ("oslo_policy", "enforce_scope"): "True",
             ("oslo_policy", "enforce_new_defaults"): "true",
             ("oslo_policy", "policy_default_rule"): "default",
-            ("image_format", "require_image_format_match"): "no",
         }
         texts = [f"[{section}]\n{option} = {value}\n" for (section, option), value in harmless.items()]
         self.assertEqual(self.loaded(GLANCE_API, AUTH, *texts).warnings, ())
+
+    def test_no_words(self) -> None:
+        """
+        A list that may be empty is empty where nothing is written.
+        """
+        formats = self.loaded(GLANCE_API, AUTH, "[image_format]\nvmdk_allowed_types =\n").settings[FormatSettings]
+        self.assertEqual(formats.vmdk_allowed_types, ())
+        formats = self.loaded(GLANCE_API, AUTH, "[image_format]\nvmdk_allowed_types = a, b\n").settings[FormatSettings]
+        self.assertEqual(formats.vmdk_allowed_types, ("a", "b"))
 
     def test_all_are_known(self) -> None:
         """

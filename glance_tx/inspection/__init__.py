@@ -1,0 +1,3 @@
+"""
+What disk formats data look like, whatever somebody says they are.
+"""

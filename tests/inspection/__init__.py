@@ -1,0 +1,3 @@
+"""
+Tests of telling disk formats.
+"""
