@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "policy.interfaces",
     },
     "custom": BASE | {"domain"},
-    "db": BASE | {"domain.interfaces", "domain.errors", "domain.images", "domain.members"},
+    "db": BASE | {"domain.interfaces", "domain.errors", "domain.filters", "domain.images", "domain.members"},
     "redis": BASE,
     "notify": BASE | {"redis"},
     "api": BASE | {"domain", "stores.errors", "web", "streaming", "identity"},

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from glance_tx.db import records
 from glance_tx.db.coverage import alternatives
-from glance_tx.db.queries import SortKey, could_see, require_known, sort_keys
+from glance_tx.db.queries import SortKey, conditions, could_see, sort_keys
 from glance_tx.db.tables import image_properties, image_tags, images
 from glance_tx.domain.errors import ImageNotFound, InvalidQuery
+from glance_tx.domain.filters import Between, OneOf
 from glance_tx.domain.images import Image
 from glance_tx.domain.interfaces import ImageQuery
 
@@ -40,29 +41,51 @@ def _conditions(query: ImageQuery) -> Iterator[sa.ColumnElement[bool]]:
     yield images.c.deleted == sa.false()
     yield images.c.os_hidden == (sa.true() if query.os_hidden else sa.false())
     yield sa.or_(*alternatives(query))
-    for name, value in query.filters.items():
-        require_known(name)
-        yield _equals(name, value)
-    for name, value in query.properties.items():
-        yield _has(image_properties, image_properties.c.name == name, image_properties.c.value == value)
-    for tag in query.tags:
-        yield _has(image_tags, image_tags.c.value == tag)
+    for condition in conditions(query):
+        yield _one_of(condition) if isinstance(condition, OneOf) else _between(condition)
+    pairs = sorted(query.properties.items())
+    has, value = image_properties.c.name, image_properties.c.value
+    yield from _has_all(image_properties, [(has == name) & (value == wanted) for name, wanted in pairs])
+    yield from _has_all(image_tags, [image_tags.c.value == tag for tag in sorted(query.tags)])
 
 
-def _equals(name: str, value: object) -> sa.ColumnElement[bool]:
-    column = images.c[name]
-    if value is None:
-        return column.is_(None)
-    if name == "id" and isinstance(value, str):
-        return column == value.lower()
-    if isinstance(value, int) and not isinstance(value, bool):
-        # As an integer of the column's own size, a great one would be refused where it should merely equal none.
-        return column == sa.literal(value, sa.BigInteger)
-    return column == value
+def _one_of(condition: OneOf) -> sa.ColumnElement[bool]:
+    column = images.c[condition.name]
+    values = [_literal(column, value) for value in sorted(condition.values - {None}, key=str)]
+    matches = column == values[0] if len(values) == 1 else column.in_(values)
+    if None not in condition.values:
+        return matches
+    return matches | column.is_(None) if values else column.is_(None)
 
 
-def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    return sa.exists().where(table.c.image_id == images.c.id, *conditions)
+def _between(condition: Between) -> sa.ColumnElement[bool]:
+    column = images.c[condition.name]
+    limits: list[sa.ColumnElement[bool]] = [column.is_not(None)]
+    if condition.since is not None:
+        limits.append(column >= _literal(column, condition.since))
+    if condition.until is not None:
+        limits.append(column < _literal(column, condition.until))
+    within = sa.and_(*limits)
+    return sa.not_(within) & column.is_not(None) if condition.outside else within
+
+
+def _literal(column: sa.Column[Any], value: object) -> sa.ColumnElement[Any]:
+    # As an integer of the column's own size, a great one would be refused where it should merely be no image's.
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return sa.literal(value, sa.BigInteger() if number else column.type)
+
+
+def _has_all(table: sa.Table, rows: Sequence[sa.ColumnElement[bool]]) -> Iterator[sa.ColumnElement[bool]]:
+    """
+    Select images for each of which there are all of some rows, no two of which can be the same.
+    """
+    own = table.c.image_id == images.c.id
+    if len(rows) == 1:
+        yield sa.exists().where(own, *rows)
+    elif rows:
+        # Counted, and not looked for one by one: planners think about every order of so many subqueries.
+        count = sa.select(sa.func.count()).select_from(table).where(own, sa.or_(*rows))
+        yield count.correlate(images).scalar_subquery() == len(rows)
 
 
 def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:

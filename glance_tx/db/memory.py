@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve, field
 from zope.interface import implementer
 
-from glance_tx.db.queries import SortKey, could_see, require_known, sort_keys
+from glance_tx.db.queries import SortKey, conditions, could_see, sort_keys
 from glance_tx.domain.errors import (
     ImageExists,
     ImageGone,
@@ -21,6 +21,7 @@ from glance_tx.domain.errors import (
     LeaseLost,
     StatusConflict,
 )
+from glance_tx.domain.filters import Condition, OneOf
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease, LeaseOwner, StoredData
 from glance_tx.domain.members import Member
@@ -262,18 +263,14 @@ class MemoryImages:
         raise InvalidQuery(f"the marker {marker!r} is not an image")
 
     def _matching(self, query: ImageQuery) -> Iterator[_Record]:
-        filters = dict(query.filters)
-        for name in filters:
-            require_known(name)
-        if isinstance(wanted := filters.get("id"), str):
-            filters["id"] = wanted.lower()
+        wanted = list(conditions(query))
         for record in self._records.values():
             image = record.image
             if (
                 image.status is not ImageStatus.DELETED
                 and image.os_hidden is query.os_hidden
                 and _covers(query, record)
-                and all(getattr(image, name) == value for name, value in filters.items())
+                and all(_meets(getattr(image, condition.name), condition) for condition in wanted)
                 and all(
                     name in image.properties and image.properties[name] == value
                     for name, value in query.properties.items()
@@ -315,6 +312,16 @@ def _covers(query: ImageQuery, record: _Record) -> bool:
             return visibility == query.visibility and (own or shared or viewer.is_admin)
         case _:
             return visibility == query.visibility
+
+
+def _meets(value: Any, condition: Condition) -> bool:
+    if isinstance(condition, OneOf):
+        return value in condition.values
+    if value is None:
+        return False
+    since, until = condition.since, condition.until
+    within = (since is None or value >= since) and (until is None or value < until)
+    return within is not condition.outside
 
 
 def _compare(keys: Sequence[SortKey], one: Image, other: Image) -> int:

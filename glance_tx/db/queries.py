@@ -8,15 +8,17 @@ any value, on every engine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
 
 from glance_tx.domain.errors import InvalidQuery
+from glance_tx.domain.filters import Condition, OneOf
 from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import ImageQuery, Viewer
 
-__all__ = ["ATTRIBUTES", "SortKey", "could_see", "require_known", "sort_keys"]
+__all__ = ["ATTRIBUTES", "SortKey", "conditions", "could_see", "sort_keys"]
 
 ATTRIBUTES: Final = frozenset(
     {
@@ -66,11 +68,26 @@ def sort_keys(query: ImageQuery) -> tuple[SortKey, ...]:
     ascending = bool(given) and all(key.ascending for key in given)
     present = {key.name for key in given}
     for name in present:
-        require_known(name)
+        _require_known(name)
     return (*given, *(SortKey(name, ascending) for name in ("created_at", "id") if name not in present))
 
 
-def require_known(name: str) -> None:
+def conditions(query: ImageQuery) -> Iterator[Condition]:
+    """
+    Give a query's conditions, the ids in them in the lower case that ids are kept in.
+
+    :raises InvalidQuery: One is about something else than an attribute.
+    """
+    for condition in query.filters:
+        _require_known(condition.name)
+        if condition.name == "id" and isinstance(condition, OneOf):
+            ids = (value.lower() if isinstance(value, str) else value for value in condition.values)
+            yield OneOf("id", frozenset(ids))
+        else:
+            yield condition
+
+
+def _require_known(name: str) -> None:
     """
     Refuse what is no attribute.
 

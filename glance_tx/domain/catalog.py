@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import uuid4
 
 from attrs import evolve, field, frozen
@@ -14,37 +13,15 @@ from attrs import evolve, field, frozen
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.changes import Changes, Operation
 from glance_tx.domain.conflicts import despite_conflicts
-from glance_tx.domain.errors import Forbidden, InvalidQuery
+from glance_tx.domain.errors import Forbidden
 from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
 from glance_tx.domain.leases import Reclaimer
-from glance_tx.domain.values import ImageRules, Values, flaw_of_text
+from glance_tx.domain.listing import check_query
+from glance_tx.domain.values import ImageRules, Values
 from glance_tx.identity.caller import Caller
 
-__all__ = ["FILTERS", "SORT_KEYS", "Catalog", "CatalogSettings", "Page"]
-
-FILTERS: Final = frozenset(
-    {
-        "checksum",
-        "container_format",
-        "disk_format",
-        "id",
-        "min_disk",
-        "min_ram",
-        "name",
-        "os_hash_value",
-        "owner",
-        "protected",
-        "size",
-        "status",
-    }
-)
-"""Base attributes that a list can be narrowed by, each to one value (contract section 2.7)."""
-
-SORT_KEYS: Final = frozenset(
-    {"name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at"}
-)
-"""Attributes that a list can be sorted by."""
+__all__ = ["Catalog", "CatalogSettings", "Page"]
 
 
 @frozen
@@ -135,7 +112,7 @@ class Catalog:
         :raises InvalidQuery: A filter, sort key, limit or marker cannot be.
         """
         self._access.require_global("get_images", caller)
-        _check_query(query)
+        check_query(query)
         limit = min(query.limit, self._page_limit_max)
         if limit == 0:
             return Page((), None)
@@ -196,19 +173,3 @@ class Catalog:
         if image.protected:
             raise Forbidden(f"image {image.id} is protected")
         return await self._repository.delete(image.id, from_status=image.status)
-
-
-def _check_query(query: ImageQuery) -> None:
-    if query.limit < 0:
-        raise InvalidQuery("the limit must not be negative")
-    for name in query.filters:
-        if name not in FILTERS:
-            raise InvalidQuery(f"a list cannot be filtered by {name!r}")
-    for name, _ in query.sort:
-        if name not in SORT_KEYS:
-            raise InvalidQuery(f"a list cannot be sorted by {name!r}")
-    texts = [*query.filters.values(), *query.properties, *query.properties.values(), *query.tags, query.marker]
-    for text in texts:
-        flaw = flaw_of_text(text) if isinstance(text, str) else None
-        if flaw is not None:
-            raise InvalidQuery(f"the value {text!r} {flaw}")

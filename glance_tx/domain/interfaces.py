@@ -11,6 +11,7 @@ from typing import Literal
 from attrs import field, frozen
 from zope.interface import Interface
 
+from glance_tx.domain.filters import Condition
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 from glance_tx.domain.members import Member, MemberStatus
 
@@ -45,7 +46,7 @@ class ImageQuery:
     One page of the image list (contract section 2.7).
 
     :param viewer: Which images count at all, by the table under 2.7; the catalog fills it in from the caller.
-    :param filters: Base attribute to the value it must equal.
+    :param filters: Conditions on base attributes, all of which must be met.
     :param properties: Custom property to the value it must equal.
     :param tags: All of these must be there.
     :param visibility: ``None`` for the default list; ``"all"`` to add other projects' community images.
@@ -58,7 +59,7 @@ class ImageQuery:
     """
 
     viewer: Viewer = Viewer(project_id=None, is_admin=False)
-    filters: Mapping[str, object] = field(factory=dict)
+    filters: Sequence[Condition] = ()
     properties: Mapping[str, str] = field(factory=dict)
     tags: frozenset[str] = frozenset()
     visibility: Visibility | Literal["all"] | None = None

@@ -4,13 +4,16 @@ Lists of images: what is in them, in which order, and how they are paged.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from glance_tx.api.v2.filters import parse_filter
 from glance_tx.api.v2.query import parse_image_query, query_pairs
 from glance_tx.domain.errors import InvalidQuery
+from glance_tx.domain.filters import Between
 from glance_tx.web.errors import BadRequest
 from tests.api.service import UNKNOWN_ID, SqlServiceTestCase
 
@@ -52,13 +55,40 @@ REFUSED = [
     "min_ram=1.0",
     "min_disk=",
     "changes-since=2024-01-01T00:00:00Z",
-    "created_at=gt:2024-01-01T00:00:00Z",
-    "updated_at=2024-01-01",
-    "size_min=1",
+    "created_at=",
+    "created_at=yesterday",
+    "created_at=2024-13-01",
+    "created_at=2024-01-01T25:00:00Z",
+    "created_at=2024-01-01T00:00:00+05:00",
+    "created_at=%D9%A2024-01-01",
+    "created_at=in:2024-01-01",
+    "created_at=after:2024-01-01",
+    "created_at=gt",
+    "created_at=gt:",
+    "created_at=gt:lt:2024-01-01",
+    "updated_at=0001-01-01T00:00:00%2B14:00",
+    "updated_at=lt:2024-01-01%00",
+    "size_min=",
+    "size_min=1.5",
     "size_max=x",
-    "name=in:a,b",
+    "min_ram_min=0x1",
+    "min_disk_max=1_0",
+    "size_min=%D9%A3",
+    "name_min=1",
+    "anything_max=x",
+    "_min=1",
     "name=neq:a",
+    "name=gt:a",
+    "name=ubuntu:22.04",
+    "status=:queued",
+    "disk_format=like:raw",
     'id=in:"a',
+    'name=in:a"b',
+    'name=in:"a"b',
+    'name=in:a,"b',
+    'name=in:"a\\"',
+    'name=in:a,b"',
+    'name=in:"a%00"',
     "name=%00",
     "custom=a%00",
     "%00=a",
@@ -66,9 +96,8 @@ REFUSED = [
     "name=%FF",
     "tag=%C3",
     "a=%ED%A0%80",
-    "&".join(f"p{number}=v" for number in range(33)),
-    "&".join(f"tag={number}" for number in range(33)),
-    "&".join(f"p{number}=v&tag={number}" for number in range(17)),
+    "&".join(f"p{number}=v" for number in range(129)),
+    "&".join(f"tag={number}" for number in range(129)),
     "&".join("a" for _ in range(1001)),
 ]
 """Queries that cannot be."""
@@ -95,7 +124,19 @@ HARMLESS = [
     "member_status=pending&name=none",
     "&".join("sort_key=name" for _ in range(400)) + "&name=none",
     "sort=" + ",".join("name:asc" for _ in range(700)) + "&name=none",
-    "&".join(f"p{number}=v&tag={number}" for number in range(16)),
+    "&".join(f"p{number}=v&tag={number}" for number in range(128)),
+    "size_min=" + "9" * 6000,
+    "size_max=-" + "9" * 6000,
+    "min_ram_min=9223372036854775807",
+    "min_disk_max=-9223372036854775809",
+    "name=in:",
+    "name=in:,",
+    "id=in:" + ",".join(f"{number}" for number in range(1500)),
+    "name=in:" + "%22" * 2,
+    "name=2024-01-01T00:00:00",
+    "created_at=gt:9999-12-31T23:59:59.999999Z",
+    "updated_at=gt:9999-12-31",
+    "created_at=lt:0001-01-01",
     "&".join("tag=same" for _ in range(900)),
 ]
 """Queries without a fault."""
@@ -176,6 +217,27 @@ class ListTests(SqlServiceTestCase):
             ("name=eq:one", ["one"]),
             ("name=eq:eq:odd", ["eq:odd"]),
             ("name=one&name=two", ["two"]),
+            ("name=in:one", ["one"]),
+            ("name=in:full,two,x", ["full", "two"]),
+            ("name=in:full,two,", ["full", "two"]),
+            ('name=in:"one",two', ["two", "one"]),
+            ("name=in:one,eq:odd", ["eq:odd", "one"]),
+            ("status=in:active,saving", ["full"]),
+            (f"id=in:{one.upper()},x", ["one"]),
+            ("disk_format=in:iso,qcow2&name=in:one,two", ["two"]),
+            ("container_format=in:ovf", ["eq:odd"]),
+            ("size_min=4", ["full"]),
+            ("size_min=5", []),
+            ("size_max=4", ["full"]),
+            ("size_max=3", []),
+            ("size_min=-1&size_max=%2B4", ["full"]),
+            ("size_min=%204%20", ["full"]),
+            ("min_ram_min=5", ["eq:odd", "one"]),
+            ("min_ram_min=1&min_ram_max=4", []),
+            ("min_disk_max=6", ["full", "eq:odd", "one"]),
+            ("min_disk_max=99999999999999999999", ["full", "eq:odd", "two", "one"]),
+            ("min_disk_min=99999999999999999999", []),
+            ("virtual_size_min=0", []),
             (f"id={one}", ["one"]),
             (f"id=eq:{one.upper()}", ["one"]),
             ("min_ram=5", ["eq:odd", "one"]),
@@ -201,6 +263,61 @@ class ListTests(SqlServiceTestCase):
             ("tag=a&tag=b&tag=c", []),
         ]:
             self.assertEqual((query, await self.names(query)), (query, expected))
+
+    async def test_quotes(self) -> None:
+        """
+        Quotes hold values with commas together, and a backslash keeps a quote from ending them.
+        """
+        for name in ("a", "a,b", 'a"b', "a\\b", "", "c:d"):
+            await self.create(name=name)
+        for value, expected in [
+            ('"a,b"', {"a,b"}),
+            ('"a,b",a', {"a,b", "a"}),
+            ("a,b", {"a"}),
+            (r'"a\"b"', {'a"b'}),
+            (r"a\"b", {'a"b'}),
+            (r'"a\\b",x', {"a\\b"}),
+            ('""', {""}),
+            ("x,,y", {""}),
+            ("", set()),
+            ("c:d", {"c:d"}),
+        ]:
+            self.assertEqual((value, set(await self.names(f"name=in:{quote(value)}"))), (value, expected))
+
+    async def test_times(self) -> None:
+        """
+        Times are compared by every operator, in any form of ISO 8601; one without a fraction means a whole second.
+        """
+        await self.create(name="early")
+        await self.create(name="late")
+        early, late, both = "2024-05-06T07:08:09Z", "2024-05-06T07:08:10Z", ["late", "early"]
+        for value, expected in [
+            (early, ["early"]),
+            (f"eq:{early}", ["early"]),
+            (f"neq:{early}", ["late"]),
+            (f"gt:{early}", ["late"]),
+            (f"gte:{early}", both),
+            (f"lt:{late}", ["early"]),
+            (f"lt:{early}", []),
+            (f"lte:{early}", ["early"]),
+            (f"lte:{late}", both),
+            (f"gt:{late}", []),
+            ("2024-05-06T12:38:09+05:30", ["early"]),
+            ("gt:2024-05-06T00:08:09-07:00", ["late"]),
+            ("20240506T070810", ["late"]),
+            ("2024-05-06 07:08:10", ["late"]),
+            ("2024-05-06t07:08:10z", ["late"]),
+            ("lt:2024-05-06T07:08:09.5Z", ["early"]),
+            ("gt:2024-05-06T07:08:09,000000Z", ["late"]),
+            ("lte:2024-05-06T07:08:09.999999Z", ["early"]),
+            ("gt:2024-05-06", both),
+            ("lt:2024-05", []),
+            ("gt:2024", both),
+            ("lt:2025", both),
+        ]:
+            for name in ("created_at", "updated_at"):
+                query = f"{name}={quote(value)}"
+                self.assertEqual((query, await self.names(query)), (query, expected))
 
     async def test_visibility(self) -> None:
         """
@@ -328,6 +445,23 @@ class QueryTests(SynchronousTestCase):
         """
         query = parse_image_query([("sort", "name:asc,size,name:desc,size:asc")], 25)
         self.assertEqual(query.sort, (("name", "asc"), ("size", "desc")))
+
+    def test_whole_seconds(self) -> None:
+        """
+        A time without a fraction stands for the second that clients are shown, one with a fraction for itself.
+        """
+        moment = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+        for value, since, until in [
+            ("2024-05-06T07:08:09Z", moment, moment + timedelta(seconds=1)),
+            ("eq:2024-05-06T07:08:09.0Z", moment, moment + timedelta(microseconds=1)),
+            ("gt:2024-05-06T07:08:09Z", moment + timedelta(seconds=1), None),
+            ("gt:2024-05-06T07:08:09.000000Z", moment + timedelta(microseconds=1), None),
+            ("gte:2024-05-06T07:08:09Z", moment, None),
+            ("lt:2024-05-06T07:08:09Z", None, moment),
+            ("lte:2024-05-06T07:08:09Z", None, moment + timedelta(seconds=1)),
+            ("lte:2024-05-06T07:08:09.000000Z", None, moment + timedelta(microseconds=1)),
+        ]:
+            self.assertEqual((value, parse_filter("created_at", value)), (value, Between("created_at", since, until)))
 
     def test_bad_repetition(self) -> None:
         """

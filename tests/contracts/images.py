@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from zope.interface.verify import verifyObject
 
 from glance_tx.domain.errors import ImageExists, ImageGone, ImageNotFound, InvalidQuery, LeaseLost, StatusConflict
+from glance_tx.domain.filters import equal
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import (
     IImageRepository,
@@ -158,7 +159,7 @@ class ImageRepositoryContract:
             self.assertEqual(await self.images.get(spelling), kept)
             with self.assertRaises(ImageExists):
                 await self.images.add(self.new(id=spelling))
-            self.assertEqual(await self.names(filters={"id": spelling}), ["one"])
+            self.assertEqual(await self.names(filters=[equal("id", spelling)]), ["one"])
             self.assertEqual(await self.names(marker=spelling), [])
         await self.images.save(evolve(image, name="two"), was=image)
         lease = await self.images.begin_upload(image.id, OWNER, self.plan(image), EPOCH)
@@ -828,7 +829,9 @@ class ImageRepositoryContract:
             await self.share(image, "p1", MemberStatus.ACCEPTED)
             await self.share(image, "p3", MemberStatus.ACCEPTED)
         self.assertEqual(await self.names(P1), ["0", "1", "2", "3", "4", "5"])
-        self.assertEqual(await self.names(P1, tags=frozenset({"t"}), filters={"owner": "p2"}), ["1", "2", "4", "5"])
+        self.assertEqual(
+            await self.names(P1, tags=frozenset({"t"}), filters=[equal("owner", "p2")]), ["1", "2", "4", "5"]
+        )
         pages, marker = [], None
         while page := await self.images.list(ImageQuery(P1, sort=(("name", "desc"),), limit=2, marker=marker)):
             pages.append([image.name for image in page])
@@ -844,64 +847,17 @@ class ImageRepositoryContract:
         self.assertEqual(await self.names(P1), ["shown"])
         self.assertEqual(await self.names(P1, os_hidden=True), ["hidden"])
 
-    # Listing: filters.
-
-    async def test_filters_must_all_be_met(self) -> None:
-        """
-        Attributes are compared for equality, null included, case and trailing spaces counting.
-        """
-        facts = {"checksum": "c", "os_hash_value": "h", "disk_format": "raw", "container_format": "bare"}
-        await self.add(name="a", size=5, min_ram=1, min_disk=2, protected=True, status=ImageStatus.ACTIVE, **facts)
-        await self.add(name="A", size=5)
-        await self.add(name="a ", size=6)
-        await self.add(name=None)
-        for filters, expected in (
-            ({"name": "a"}, ["a"]),
-            ({"name": "A"}, ["A"]),
-            ({"name": "á"}, []),
-            ({"name": None}, [None]),
-            ({"size": 5}, ["A", "a"]),
-            ({"size": 5, "name": "A"}, ["A"]),
-            ({"size": 2**63 - 1}, []),
-            ({"min_ram": 1, "min_disk": 2}, ["a"]),
-            ({"min_ram": 2**63 - 1}, []),
-            ({"protected": True}, ["a"]),
-            ({"protected": False, "size": None}, [None]),
-            ({"status": ImageStatus.ACTIVE}, ["a"]),
-            ({"status": "active"}, ["a"]),
-            ({"status": "no such status"}, []),
-            ({"owner": "p1", "size": 6}, ["a "]),
-            ({"owner": "p2"}, []),
-            (facts, ["a"]),
-            ({"created_at": EPOCH, "size": 6}, ["a "]),
-            ({"created_at": EPOCH + timedelta(microseconds=1)}, []),
-        ):
-            self.assertEqual(await self.names(filters=filters), expected, filters)
-
-    async def test_properties_and_tags_must_all_be_there(self) -> None:
-        """
-        Each property must have its value, and each tag must be there, exactly.
-        """
-        await self.add(name="1", properties={"os": "linux", "arch": "x86"}, tags=frozenset({"a", "b"}))
-        await self.add(name="2", properties={"os": "linux", "arch": None}, tags=frozenset({"a"}))
-        await self.add(name="3", properties={"OS": "linux", "arch": "linux"}, tags=frozenset({"A", "b"}))
-        for query, expected in (
-            ({"properties": {"os": "linux"}}, ["1", "2"]),
-            ({"properties": {"os": "Linux"}}, []),
-            ({"properties": {"os": "linux", "arch": "x86"}}, ["1"]),
-            ({"tags": frozenset({"a"})}, ["1", "2"]),
-            ({"tags": frozenset({"a", "b"})}, ["1"]),
-            ({"tags": frozenset({"x" * 300})}, []),
-            ({"properties": {"os": "linux"}, "tags": frozenset({"b"})}, ["1"]),
-            ({"properties": {"p" * 300: "x" * 300}}, []),
-        ):
-            self.assertEqual(await self.names(**query), expected, query)
+    # Listing: what cannot be.
 
     async def test_what_is_no_attribute_is_refused(self) -> None:
         """
         A filter or a sort key that no image has is an invalid query.
         """
-        for query in ({"filters": {"nonsense": 1}}, {"sort": (("nonsense", "asc"),)}, {"sort": (("tags", "asc"),)}):
+        for query in (
+            {"filters": [equal("nonsense", 1)]},
+            {"sort": (("nonsense", "asc"),)},
+            {"sort": (("tags", "asc"),)},
+        ):
             with self.assertRaises(InvalidQuery):
                 await self.names(**query)
 

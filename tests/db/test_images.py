@@ -18,13 +18,15 @@ from glance_tx.db.listing import list_images
 from glance_tx.db.members import SqlMembers
 from glance_tx.db.tables import image_locations, image_members, image_properties, image_tags, images
 from glance_tx.domain.errors import CatalogUnavailable
+from glance_tx.domain.filters import equal
 from glance_tx.domain.images import ImageStatus, Location
 from glance_tx.domain.interfaces import ImageQuery, Viewer
 from tests.contracts.images import ImageRepositoryContract
+from tests.contracts.listing import ImageFiltersContract
 from tests.db.databases import OnMysql, OnPostgresql, OnSqlite
 
 
-class SqlImagesContract(ImageRepositoryContract):
+class SqlImagesContract(ImageFiltersContract, ImageRepositoryContract):
     """
     What holds for `SqlImages` beyond the contract.
     """
@@ -97,7 +99,7 @@ class SqliteImagesTests(OnSqlite, SqlImagesContract, TestCase):
         viewer = Viewer("p1", is_admin=True)
         for query, index in (
             (ImageQuery(viewer, visibility="all"), "ix_images_listing"),
-            (ImageQuery(viewer, visibility="all", filters={"owner": "p1"}), "ix_images_owner_listing"),
+            (ImageQuery(viewer, visibility="all", filters=[equal("owner", "p1")]), "ix_images_owner_listing"),
         ):
             plan = await self.database.transact(_plan, query)
             self.assertIn(index, plan)

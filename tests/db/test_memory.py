@@ -9,9 +9,10 @@ from twisted.trial.unittest import TestCase
 from glance_tx.db.memory import MemoryImages
 from glance_tx.db.memory_members import MemoryMembers
 from tests.contracts.images import ImageRepositoryContract
+from tests.contracts.listing import ImageFiltersContract
 
 
-class MemoryImagesTests(ImageRepositoryContract, TestCase):
+class MemoryImagesTests(ImageFiltersContract, ImageRepositoryContract, TestCase):
     """
     `MemoryImages` keeps the contract of image repositories.
     """

@@ -10,7 +10,7 @@ from uuid import uuid4
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from glance_tx.domain.catalog import FILTERS, SORT_KEYS, Catalog, CatalogSettings
+from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.changes import Add, Operation, Remove, Replace
 from glance_tx.domain.errors import (
     Forbidden,
@@ -22,8 +22,10 @@ from glance_tx.domain.errors import (
     QuotaExceeded,
     StatusConflict,
 )
+from glance_tx.domain.filters import Between, OneOf, equal
 from glance_tx.domain.images import Image, ImageStatus
 from glance_tx.domain.interfaces import ImageQuery
+from glance_tx.domain.listing import EQUALS, NUMBERS, SORT_KEYS, TIMES
 from glance_tx.domain.values import ImageRules
 from glance_tx.identity.caller import Caller
 from glance_tx.policy.enforcer import PolicyEnforcer
@@ -221,9 +223,12 @@ class ListTests(_CatalogCase):
         """
         queries = [
             ImageQuery(limit=-1),
-            ImageQuery(filters={"colour": "red"}),
+            ImageQuery(filters=[equal("colour", "red")]),
+            ImageQuery(filters=[equal("created_at", "2024-01-01")]),
+            ImageQuery(filters=[Between("name", 1, 2)]),
+            ImageQuery(filters=[OneOf("name", frozenset({"a", "\0"}))]),
             ImageQuery(sort=(("checksum", "asc"),)),
-            ImageQuery(filters={"name": "\0"}),
+            ImageQuery(filters=[equal("name", "\0")]),
             ImageQuery(properties={"k": "\ud800"}),
             ImageQuery(properties={"\0": "v"}),
             ImageQuery(tags=frozenset({"\0"})),
@@ -239,8 +244,12 @@ class ListTests(_CatalogCase):
         """
         Every legal filter and sort key passes.
         """
-        for name in FILTERS:
-            await self.catalog.list(OWNER, ImageQuery(filters={name: "\U0001f600"}))
+        for name in EQUALS:
+            await self.catalog.list(OWNER, ImageQuery(filters=[equal(name, "\U0001f600")]))
+        for name in NUMBERS:
+            await self.catalog.list(OWNER, ImageQuery(filters=[Between(name, 1, 2)]))
+        for name in TIMES:
+            await self.catalog.list(OWNER, ImageQuery(filters=[Between(name, EPOCH)]))
         for name in SORT_KEYS:
             await self.catalog.list(OWNER, ImageQuery(sort=((name, "asc"),)))
 

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import parse_qsl, urlencode
 
-from glance_tx.domain.catalog import FILTERS, SORT_KEYS
+from glance_tx.api.v2.filters import GREATEST, parse_filter, parse_flag, parse_number, require_one_of
 from glance_tx.domain.errors import InvalidQuery
+from glance_tx.domain.filters import Condition
 from glance_tx.domain.images import Visibility
 from glance_tx.domain.interfaces import ImageQuery, Viewer
+from glance_tx.domain.listing import SORT_KEYS
 from glance_tx.domain.members import MemberStatus
 from glance_tx.web.errors import BadRequest
 
@@ -21,17 +23,9 @@ Direction = Literal["asc", "desc"]
 Pairs = Sequence[tuple[str, str]]
 
 _DIRECTIONS: Final = ("asc", "desc")
-_WHOLE_NUMBERS: Final = frozenset({"min_disk", "min_ram", "size"})
-# Of stock's filters these say more than equality, which the catalog cannot answer yet. They are refused, for an
-# answer that ignores a filter looks like one that kept to it.
-_OPERATOR_FILTERS: Final = frozenset({"created_at", "updated_at"})
-_OPERATORS: Final = ("in:", "neq:", "gt:", "gte:", "lt:", "lte:")
-_EQUALITY: Final = "eq:"
-_WITH_OPERATORS: Final = frozenset({"container_format", "disk_format", "id", "name", "status"})
-_GREATEST: Final = 2**63 - 1
-# Each is a subquery of its own, whose number costs planners dearly: PostgreSQL thinks for 0.1 s about 32 of them, for
-# 4 s about 128, and gives up on 256; SQLite refuses a thousand. Anybody with a token may ask.
-_MOST_PROPERTIES_AND_TAGS: Final = 32
+# As many as an image has by the usual quotas. Each is compared with all that an image has; SQLite refuses a thousand.
+_MOST_PROPERTIES: Final = 128
+_MOST_TAGS: Final = 128
 
 
 def query_pairs(query: bytes) -> Pairs:
@@ -71,17 +65,21 @@ def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
     :raises InvalidQuery: A parameter cannot be what it is.
     """
     last = dict(pairs)
-    filters: dict[str, object] = {}
+    filters: list[Condition] = []
     properties: dict[str, str] = {}
     for name, value in last.items():
-        if name in FILTERS:
-            filters[name] = _filter(name, value)
-        elif name not in _PARAMETERS:
-            _refuse_operator(name)
+        if name in _PARAMETERS:
+            continue
+        condition = parse_filter(name, value)
+        if condition is not None:
+            filters.append(condition)
+        else:
             properties[name] = value
     tags = frozenset(value for name, value in pairs if name == "tag")
-    if len(properties) + len(tags) > _MOST_PROPERTIES_AND_TAGS:
-        raise InvalidQuery(f"a list cannot be filtered by more than {_MOST_PROPERTIES_AND_TAGS} properties and tags")
+    if len(properties) > _MOST_PROPERTIES:
+        raise InvalidQuery(f"a list cannot be filtered by more than {_MOST_PROPERTIES} properties")
+    if len(tags) > _MOST_TAGS:
+        raise InvalidQuery(f"a list cannot be filtered by more than {_MOST_TAGS} tags")
     return ImageQuery(
         viewer=Viewer(None, is_admin=False),
         filters=filters,
@@ -89,7 +87,7 @@ def parse_image_query(pairs: Pairs, default_limit: int) -> ImageQuery:
         tags=tags,
         visibility=_visibility(last.get("visibility")),
         member_status=_member_status(last.get("member_status")),
-        os_hidden=_flag("os_hidden", last["os_hidden"]) if "os_hidden" in last else False,
+        os_hidden=parse_flag("os_hidden", last["os_hidden"]) if "os_hidden" in last else False,
         sort=_sort(pairs),
         limit=_limit(last["limit"]) if "limit" in last else default_limit,
         marker=last.get("marker"),
@@ -106,57 +104,22 @@ def _link(path: str, pairs: Iterable[tuple[str, str]]) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _filter(name: str, value: str) -> object:
-    if name in _WHOLE_NUMBERS:
-        return _number(name, value)
-    if name == "protected":
-        return _flag(name, value)
-    if name in _WITH_OPERATORS:
-        if value.startswith(_OPERATORS):
-            raise InvalidQuery(f"only equality is supported as a filter on {name!r} here, not {value!r}")
-        return value.removeprefix(_EQUALITY)
-    return value
-
-
-def _refuse_operator(name: str) -> None:
-    if name == "changes-since":
-        raise InvalidQuery("a list cannot be filtered by 'changes-since'; use a filter on 'updated_at'")
-    if name in _OPERATOR_FILTERS or (name.endswith(("_min", "_max")) and name[:-4] in _WHOLE_NUMBERS):
-        raise InvalidQuery(f"a filter on {name!r} is not supported here")
-
-
-def _number(name: str, value: str) -> int:
-    if not value.isascii() or not value.isdecimal() or len(value) > 19 or int(value) > _GREATEST:
-        raise InvalidQuery(f"{name!r} must be an integer of 0 or more, not {value!r}")
-    return int(value)
-
-
 def _limit(value: str) -> int:
     # However great, it is cut to the longest page and not refused.
-    return _GREATEST if value.isascii() and value.isdecimal() and len(value) > 18 else _number("limit", value)
-
-
-def _flag(name: str, value: str) -> bool:
-    return _one_of(name, value.lower(), ("true", "false")) == "true"
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise InvalidQuery(f"{name!r} must be one of {', '.join(allowed)}, not {value!r}")
-    return value
+    return GREATEST if value.isascii() and value.isdecimal() and len(value) > 18 else parse_number("limit", value)
 
 
 def _visibility(value: str | None) -> Visibility | Literal["all"] | None:
     if value is None:
         return None
-    _one_of("visibility", value, (*Visibility, "all"))
+    require_one_of("visibility", value, (*Visibility, "all"))
     return "all" if value == "all" else Visibility(value)
 
 
 def _member_status(value: str | None) -> MemberStatus | Literal["all"]:
     if value is None:
         return MemberStatus.ACCEPTED
-    _one_of("member_status", value, (*MemberStatus, "all"))
+    require_one_of("member_status", value, (*MemberStatus, "all"))
     return "all" if value == "all" else MemberStatus(value)
 
 
@@ -188,7 +151,7 @@ def _split_sort(value: str) -> Iterable[tuple[str, str]]:
 def _checked(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, Direction], ...]:
     keys: dict[str, Direction] = {}
     for key, direction in pairs:
-        _one_of("sort_key", key, sorted(SORT_KEYS))
+        require_one_of("sort_key", key, sorted(SORT_KEYS))
         # Where images are equal by a key already, the same key once more decides nothing.
-        keys.setdefault(key, cast(Direction, _one_of("sort_dir", direction, _DIRECTIONS)))
+        keys.setdefault(key, cast(Direction, require_one_of("sort_dir", direction, _DIRECTIONS)))
     return tuple(keys.items())
