@@ -123,6 +123,15 @@ class Access:
             "owner": image.owner,
             "visibility": image.visibility.value,
             "member_id": image.member_id,
+            "status": image.status.value,
+            "name": image.name,
+            "disk_format": image.disk_format,
+            "container_format": image.container_format,
+            "protected": image.protected,
+            "os_hidden": image.os_hidden,
+            "min_disk": image.min_disk,
+            "min_ram": image.min_ram,
+            "size": image.size,
         }
         return {**image.properties, **facts}
 

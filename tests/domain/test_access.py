@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.errors import Forbidden, ImageNotFound
-from glance_tx.domain.images import Image, Visibility
+from glance_tx.domain.images import Image, ImageStatus, Visibility
 from glance_tx.domain.interfaces import Viewer
 from glance_tx.identity.caller import Caller
 from glance_tx.policy.enforcer import PolicyEnforcer
@@ -148,7 +148,37 @@ class AccessTests(SynchronousTestCase):
         posing = image("private", project_id="p2", member_id="p2", id="x", colour="red")
         self.assertFalse(self.access.visible(posing, STRANGER))
         facts = {"id": ID, "project_id": "p1", "owner": "p1", "visibility": "private", "member_id": None}
-        self.assertEqual(self.access.target(posing), {**facts, "colour": "red"})
+        target = self.access.target(posing)
+        self.assertEqual({name: target[name] for name in facts}, facts)
+        self.assertEqual(target["colour"], "red")
+
+    def test_facts(self) -> None:
+        """
+        Rules may look at what an image says of itself.
+        """
+        for rule, passes in {
+            "'raw':%(disk_format)s": True,
+            "'bare':%(container_format)s": True,
+            "'active':%(status)s": True,
+            "True:%(protected)s": True,
+            "False:%(os_hidden)s": True,
+            "7:%(min_disk)s": True,
+            "0:%(min_ram)s": True,
+            "'it':%(name)s": True,
+            "'other':%(name)s": False,
+            "None:%(size)s": False,
+        }.items():
+            access = Access(PolicyEnforcer({"deactivate": f"role:member and {rule}"}))
+            shown = evolve(
+                image("public"),
+                name="it",
+                status=ImageStatus.ACTIVE,
+                disk_format="raw",
+                container_format="bare",
+                protected=True,
+                min_disk=7,
+            )
+            self.assertIs(self.outcome(access.require, "deactivate", OWNER, shown) is None, passes, rule)
 
     def test_member_in_target(self) -> None:
         """
