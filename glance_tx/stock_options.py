@@ -24,13 +24,6 @@ _PROTECTION: Final = (
     ),
     StockOption("DEFAULT", "property_protection_rule_format", "there are no property protections"),
     StockOption(
-        "DEFAULT",
-        "user_storage_quota",
-        "projects would store more than they may",
-        fatal=True,
-        harmless=("0", "0b", "0kb", "0mb", "0gb", "0tb"),
-    ),
-    StockOption(
         "DEFAULT", "use_keystone_limits", "projects would store more than they may", fatal=True, harmless=FALSE_WORDS
     ),
     StockOption("oslo_limit", "*", "there are no limits from Keystone"),

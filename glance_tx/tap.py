@@ -33,6 +33,7 @@ from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
+from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.recovery import Recovery, RecoverySettings
 from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
@@ -195,6 +196,7 @@ class _Service:
             self._reactor,
             _now,
             rules,
+            StorageQuota(self._repository, limits.storage_quota_bytes),
         )
 
     def _make_edge(self) -> Edge:

@@ -27,6 +27,7 @@ from glance_tx.domain.errors import (
     QuotaExceeded,
     SizeMismatch,
     StatusConflict,
+    StorageQuotaExceeded,
     TagNotFound,
     TooManyUploads,
 )
@@ -86,6 +87,7 @@ def api_faults() -> FaultTable:
             QuotaExceeded: 413,
             SizeMismatch: 400,
             StatusConflict: 409,
+            StorageQuotaExceeded: 413,
             StoreFull: 413,
             StoreUnavailable: _try_later,
             TagNotFound: 404,

@@ -4,7 +4,7 @@ Images in SQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from attrs import evolve
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from glance_tx.db import leases, listing, records, tags
+from glance_tx.db import leases, listing, records, tags, usage
 from glance_tx.db.engine import Database
 from glance_tx.db.tables import images
 from glance_tx.domain.errors import ImageExists, ImageGone
@@ -82,6 +82,12 @@ class SqlImages:
         Turn an image into a tombstone.
         """
         return await self._database.transact(_delete, image_id.lower(), from_status, self._now())
+
+    async def storage_used(self, owner: str, *, without: Collection[str] = frozenset()) -> int:
+        """
+        Add up the bytes of a project's images.
+        """
+        return await self._database.transact(usage.storage_used, owner, without, readonly=True)
 
     async def begin_upload(
         self, image_id: str, owner: LeaseOwner, plan: Callable[[int], Location], now: datetime

@@ -4,7 +4,7 @@ Images in memory: the same as in SQL, for tests and for trying things out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
@@ -149,6 +149,18 @@ class MemoryImages:
         for lease in leases:
             self._leases[_key(lease)] = lease
         return leases
+
+    async def storage_used(self, owner: str, *, without: Collection[str] = frozenset()) -> int:
+        """
+        Add up the bytes of a project's images.
+        """
+        gone = {ImageStatus.KILLED, ImageStatus.DELETED, ImageStatus.PENDING_DELETE}
+        images = [record.image for record in self._records.values()]
+        return sum(
+            (image.size or 0) * len(image.locations)
+            for image in images
+            if image.owner == owner and image.status not in gone and image.id not in without
+        )
 
     async def begin_upload(
         self, image_id: str, owner: LeaseOwner, plan: Callable[[int], Location], now: datetime

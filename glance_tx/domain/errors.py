@@ -194,6 +194,21 @@ class QuotaExceeded(DomainError):
 
 
 @frozen
+class StorageQuotaExceeded(DomainError):
+    """
+    More data than a project may keep.
+
+    :param owner: The project.
+    :param left: Bytes that it could add when it was asked.
+    """
+
+    message = "the data are more than the {self.left} bytes that project {self.owner} has left of its {self.limit}"
+    owner: str
+    left: int
+    limit: int
+
+
+@frozen
 class SizeMismatch(DomainError):
     """
     The data is not as long as its sender said.

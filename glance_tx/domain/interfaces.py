@@ -4,7 +4,7 @@ What the image service needs from the world around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -193,6 +193,14 @@ class IImageRepository(Interface):
         :return: Those leases, for `forget_lease` once the data is gone.
         :raises ImageNotFound: It never was, or was deleted meanwhile.
         :raises StatusConflict: The status is not ``from_status`` any more.
+        """
+
+    async def storage_used(owner: str, *, without: Collection[str] = frozenset()) -> int:
+        """
+        Add up the bytes of a project's images, each counted once for every location. Those that are killed, deleted
+        or waiting to be deleted count nothing.
+
+        :param without: Ids, in lower case, of images to leave out.
         """
 
     async def begin_upload(image_id: str, owner: LeaseOwner, plan: Callable[[int], Location], now: datetime) -> Lease:

@@ -12,7 +12,7 @@ from oslo_config import cfg, types
 
 from glance_tx.domain.values import STOCK_CONTAINER_FORMATS, STOCK_DISK_FORMATS
 from glance_tx.settings import Section, option
-from glance_tx.settings.values import AbsolutePath, Word, Words
+from glance_tx.settings.values import AbsolutePath, ByteCount, Word, Words
 
 __all__ = ["HASHES", "FormatSettings", "LimitSettings", "LockSettings", "UploadSettings"]
 
@@ -37,6 +37,15 @@ class LimitSettings(Section):
             max=2**63 - 1,
             default=2**40,
             help="Most bytes that the data of one image may have. Stock's default, 1 TiB.",
+        )
+    )
+    storage_quota_bytes: int = option(
+        cfg.Opt(
+            "user_storage_quota",
+            type=ByteCount(),
+            default="0",
+            help="Most data that the images of one project may take, counted for each of their locations; 0 for any "
+            "amount. More are answered 413. Stock's default.",
         )
     )
     property_quota: int = option(

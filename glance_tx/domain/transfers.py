@@ -109,6 +109,7 @@ class Transfers:
         :raises StatusConflict: The image is not queued.
         :raises FormatsNotSet: What the data are is not known yet.
         :raises ImageTooLarge: There are more data than one image may have.
+        :raises StorageQuotaExceeded: There are more than the image's project may keep.
         :raises SizeMismatch: They are not as long as declared.
         :raises FormatRefused: They are not of the image's format, or not safe.
         :raises TooManyUploads: This process is busy with others.
@@ -126,7 +127,7 @@ class Transfers:
         size = self._expected_size(reader, declared_size)
         if len(self._running) >= self._tools.rules.max_uploads:
             raise TooManyUploads(self._tools.rules.max_uploads)
-        return await self._start(Upload(self._tools, image.id, reader, size))
+        return await self._start(Upload(self._tools, image, reader, size))
 
     async def download(self, caller: Caller, image_id: str, choose: ChooseRange) -> Download:
         """

@@ -9,7 +9,7 @@ Note [Upload lease]
                                                                              |  heartbeat, all the while
       open_writer   a file of this fence's own                               |
       pump          limit -> digests, inspection, writer                     |
-      commit        durable, then visible                                    |
+      commit        if the quota still allows it: durable, then visible  |
                                                                              |
     saving --finish_upload (if the lease is still the image's)--> active ----+
     saving --end_lease--> queued, lease ended --delete data--> forget_lease
@@ -47,6 +47,7 @@ from glance_tx.domain.images import Image, Location
 from glance_tx.domain.inspection import INSPECTED_CONTAINER, FormatRules, Inspection
 from glance_tx.domain.interfaces import IImageRepository, Lease, LeaseOwner, StoredData
 from glance_tx.domain.leases import LeaseKeeper, Reclaimer, persistently
+from glance_tx.domain.quotas import Claim, StorageQuota
 from glance_tx.inspection.interfaces import IFormatDetector
 from glance_tx.stores.errors import LocationTaken, StoreError
 from glance_tx.stores.interfaces import IStore, IStoreWriter
@@ -100,6 +101,7 @@ class UploadTools:
     :param owner: This process.
     :param clock: Times heartbeats and retries.
     :param now: The time to write down, in UTC.
+    :param quota: What projects may keep, as far as this process knows.
     """
 
     repository: IImageRepository
@@ -111,20 +113,32 @@ class UploadTools:
     clock: IReactorTime
     now: Callable[[], datetime]
     rules: UploadRules
+    quota: StorageQuota
+
+
+@frozen
+class _Terms:
+    """
+    What the data of one upload have to meet.
+    """
+
+    claim: Claim
+    inspection: Inspection | None
 
 
 class Upload:
     """
     Brings the data of one image in. See Note [Upload lease].
 
-    :param image_id: Whose data they are.
+    :param image: Whose data they are.
     :param reader: The data.
     :param declared_size: How long they are, where that was said.
     """
 
-    def __init__(self, tools: UploadTools, image_id: str, reader: IBodyReader, declared_size: int | None) -> None:
+    def __init__(self, tools: UploadTools, image: Image, reader: IBodyReader, declared_size: int | None) -> None:
         self._tools = tools
-        self._image_id = image_id
+        self._image = image
+        self._image_id = image.id
         self._reader = reader
         self._declared_size = declared_size
         self._stopped: Exception | None = None
@@ -151,18 +165,23 @@ class Upload:
         :raises ImageGone: It was deleted meanwhile; the data are removed.
         :raises LeaseLost: The upload was given up on; the data are removed.
         :raises ImageTooLarge: There are more data than one image may have.
+        :raises StorageQuotaExceeded: There are more than the image's project may keep.
         :raises SizeMismatch: They are not as long as declared.
         :raises FormatRefused: They are not of the image's format, or not safe.
         :raises StreamingError: They did not come whole.
         :raises StoreError: They cannot be kept.
         :raises CatalogUnavailable: The database is away.
         """
+        with await self._tools.quota.claim(self._image, self._declared_size) as claim:
+            return await self._run(claim)
+
+    async def _run(self, claim: Claim) -> Image:
         tools = self._tools
         lease = await tools.repository.begin_upload(self._image_id, tools.owner, self._plan, tools.now())
         keeper = LeaseKeeper(tools.repository, lease, tools.rules.heartbeat_seconds, tools.clock, tools.now, self.stop)
         keeper.start()
         try:
-            data = await self._store(lease, keeper)
+            data = await self._store(lease, keeper, claim)
             return await self._finish(lease, data)
         finally:
             keeper.stop()
@@ -171,9 +190,9 @@ class Upload:
         store = self._tools.store
         return Location(store.name, store.plan_location(self._image_id, fence))
 
-    async def _store(self, lease: Lease, keeper: LeaseKeeper) -> StoredData:
+    async def _store(self, lease: Lease, keeper: LeaseKeeper, claim: Claim) -> StoredData:
         try:
-            inspection = await self._inspection()
+            terms = _Terms(claim, await self._inspection())
             writer = await self._tools.store.open_writer(lease.location.url, self._declared_size)
         except LocationTaken:
             # Not ours to remove: the database may be an older copy of itself, with fences of long ago.
@@ -183,8 +202,9 @@ class Upload:
             await self._give_back(lease)
             raise
         try:
-            data = await self._receive(writer, inspection)
+            data = await self._receive(writer, terms)
             await keeper.confirm()
+            await persistently(self._tools.clock, lease, lambda: claim.confirm(data.size))
             await writer.commit()
         except Exception:
             await self._abort(writer)
@@ -208,10 +228,10 @@ class Upload:
             return None
         return Inspection(image, tools.rules.formats, tools.make_detector(), tools.lanes.lane("inspection"))
 
-    async def _receive(self, writer: IStoreWriter, inspection: Inspection | None) -> StoredData:
+    async def _receive(self, writer: IStoreWriter, terms: _Terms) -> StoredData:
         if self._stopped is not None:
             raise self._stopped
-        self._pumping = Deferred.fromCoroutine(self._pump(writer, inspection))
+        self._pumping = Deferred.fromCoroutine(self._pump(writer, terms))
         try:
             return await self._pumping
         except CancelledError as cancelled:
@@ -222,17 +242,18 @@ class Upload:
     def _reason(self, cancelled: CancelledError) -> Exception:
         return self._stopped or cancelled
 
-    async def _pump(self, writer: IStoreWriter, inspection: Inspection | None) -> StoredData:
-        rules = self._tools.rules
+    async def _pump(self, writer: IStoreWriter, terms: _Terms) -> StoredData:
+        rules, declared, inspection = self._tools.rules, self._declared_size, terms.inspection
         digests = Digests(self._tools.lanes, ("md5", rules.hashing_algorithm))
-        declared = self._declared_size
-        reader = LimitedReader(self._reader, rules.image_size_cap if declared is None else declared)
+        room = terms.claim.room
+        most = rules.image_size_cap if room is None else min(room, rules.image_size_cap)
+        reader = LimitedReader(self._reader, most if declared is None else declared)
         try:
             size = await pump(reader, [digests.update, writer.write, *([inspection.see] if inspection else [])])
         except BodyTooLong as problem:
-            if declared is None:
-                raise ImageTooLarge(problem.limit) from problem
-            raise SizeMismatch(declared, None) from problem
+            if declared is not None:
+                raise SizeMismatch(declared, None) from problem
+            raise ImageTooLarge(most) if most == rules.image_size_cap else terms.claim.exceeded() from problem
         if declared is not None and size != declared:
             raise SizeMismatch(declared, size)
         virtual_size = await inspection.conclude(size) if inspection else None

@@ -11,7 +11,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from oslo_config import types
 
-__all__ = ["AbsolutePath", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word", "Words"]
+__all__ = ["AbsolutePath", "ByteCount", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word", "Words"]
+
+_BYTE_COUNT: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?B)?", re.ASCII | re.IGNORECASE)
+_UNITS: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 _DATABASES: Final = re.compile(r"(sqlite|postgresql|mysql|mariadb)(\+[a-z0-9_]+)?://.*", re.DOTALL)
 
@@ -55,6 +58,23 @@ class AbsolutePath(Described):
         if not path.is_absolute() or "\0" in text:
             raise ValueError("not an absolute path")
         return path
+
+
+class ByteCount(Described):
+    """
+    A number of bytes, as stock Glance has it written; the value is an integer.
+    """
+
+    description = "an integer, with B, KB, MB, GB or TB behind it if wanted (multiples of 1024 bytes)"
+
+    def __call__(self, value: object) -> int:
+        """
+        Convert text.
+        """
+        matched = _BYTE_COUNT.fullmatch(str(value).strip())
+        if matched is None:
+            raise ValueError("not a number of bytes")
+        return int(matched[1]) * _UNITS[(matched[2] or "B").upper()]
 
 
 class Word(Described):

@@ -29,6 +29,7 @@ from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.interfaces import IImageRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
@@ -93,6 +94,7 @@ class ServiceTestCase(ServingTestCase):
 
     rules = ImageRules()
     image_size_cap = 1 << 40
+    storage_quota = 0
     policy_rules: Mapping[str, str] = {}
     public_endpoint: str | None = None
     _asked = -1
@@ -116,6 +118,7 @@ class ServiceTestCase(ServingTestCase):
             clock=reactor,
             now=self.now,
             rules=UploadRules(self.image_size_cap),
+            quota=StorageQuota(self.images, self.storage_quota),
         )
         self.transfers = Transfers(access, {self.store.name: self.store}, tools)
         callers = Callers(self.make_identity())

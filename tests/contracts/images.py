@@ -26,6 +26,7 @@ from glance_tx.domain.interfaces import (
     Viewer,
 )
 from glance_tx.domain.members import MemberStatus
+from tests.contracts.usage import StorageUsedContract
 
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 OWNER = LeaseOwner("node-1", "boot-1")
@@ -37,7 +38,7 @@ MINUTE = timedelta(minutes=1)
 AT_HOME = Location("main", "file:///1")
 
 
-class ImageRepositoryContract:
+class ImageRepositoryContract(StorageUsedContract):
     """
     The contract of `IImageRepository`, for a `twisted.trial.unittest.TestCase`.
     """

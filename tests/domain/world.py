@@ -21,6 +21,7 @@ from glance_tx.domain.images import Image
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.interfaces import IPresence, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.recovery import Recovery, RecoverySettings
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
@@ -226,6 +227,7 @@ class World:
         hashing_algorithm: str = "sha512",
         max_uploads: int = 100,
         formats: FormatRules | None = None,
+        storage_quota: int = 0,
         make_detector: Callable[[], IFormatDetector] = FormatDetector,
     ) -> UploadTools:
         """
@@ -244,6 +246,7 @@ class World:
             clock=clock or self.clock,
             now=self.now,
             rules=UploadRules(image_size_cap, hashing_algorithm, LEASE_SECONDS, max_uploads, formats or FormatRules()),
+            quota=StorageQuota(repository, storage_quota),
         )
 
     def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:

@@ -52,6 +52,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
     LimitSettings: {
         "image_size_cap_bytes": 2**40,
+        "storage_quota_bytes": 0,
         "property_quota": 128,
         "tag_quota": 128,
         "page_limit_default": 25,
@@ -229,7 +230,6 @@ class RequirementTests(ConfigurationTestCase):
 
 PROTECTING = {
     ("DEFAULT", "property_protection_file"): "x",
-    ("DEFAULT", "user_storage_quota"): "10GB",
     ("DEFAULT", "use_keystone_limits"): "true",
     ("DEFAULT", "metadata_encryption_key"): "x",
     ("DEFAULT", "cert_file"): "x",
@@ -302,7 +302,6 @@ class StockTests(ConfigurationTestCase):
         The same options switched off, or set to what is done anyway, are no reason for a word.
         """
         harmless = dict.fromkeys(PROTECTING, "") | {
-            ("DEFAULT", "user_storage_quota"): "0",
             ("DEFAULT", "use_keystone_limits"): "False",
             ("oslo_policy", "enforce_scope"): "True",
             ("oslo_policy", "enforce_new_defaults"): "true",

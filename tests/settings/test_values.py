@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.settings import Section, option
 from glance_tx.settings.declare import declared, describe, is_required
-from glance_tx.settings.values import AbsolutePath, DatabaseUrl, HttpUrl, RedisUrl, Word
+from glance_tx.settings.values import AbsolutePath, ByteCount, DatabaseUrl, HttpUrl, RedisUrl, Word
 
 WORD = Word(r"[a-z]+", "small letters")
 
@@ -30,6 +30,7 @@ GOOD: Mapping[types.ConfigType, Mapping[str, object]] = {
         text: text
         for text in ("sqlite:////x.db", "postgresql+psycopg://u:p@h/d", "mysql://u@h/d?charset=utf8", "mariadb://h/d")
     },
+    ByteCount(): {"0": 0, "7": 7, "7B": 7, "1KB": 1 << 10, "2 mb": 2 << 20, " 10GB ": 10 << 30, "3TB": 3 << 40},
     WORD: {"abc": "abc"},
 }
 
@@ -64,6 +65,7 @@ BAD: Mapping[types.ConfigType, Sequence[str]] = {
         "redis://a/0/1",
     ],
     DatabaseUrl(): ["", "sqlite", "sqlite:/x", "oracle://h/d", "postgres://h/d", "mysql+://h"],
+    ByteCount(): ["", "B", "-1", "1.5GB", "1 EB", "1KiB", "1 0", "0x1", "\u0663", "9" * 19],
     WORD: ["", "a1", "a\n"],
 }
 
