@@ -15,6 +15,9 @@ from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.stock_options import STOCK_OPTIONS
 from glance_tx.stores.options import FileStoreSettings
+from glance_tx.web.compression import CompressionSettings
+from glance_tx.web.cors import CorsSettings
+from glance_tx.web.healthfile import HealthcheckSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors
 
 __all__ = ["GLANCE_API", "lock_folder"]
@@ -24,6 +27,9 @@ GLANCE_API: Final = Program(
     sections=(
         ListenSettings,
         HttpSettings,
+        CompressionSettings,
+        CorsSettings,
+        HealthcheckSettings,
         LogSettings,
         NodeSettings,
         LimitSettings,

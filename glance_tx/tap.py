@@ -58,9 +58,11 @@ from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.streaming.units import MiB
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.web.callers import Callers
+from glance_tx.web.compression import CompressionSettings, JsonCompression
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
+from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.options import ListenSettings
 from glance_tx.web.watching import watch_files
 
@@ -202,7 +204,16 @@ class _Service:
     def _make_edge(self) -> Edge:
         checks = HealthChecks(self._reactor)
         checks.add("database", partial(check_database, self._database))
-        edge = Edge(self._reactor, self._settings, checks, api_faults(), "glance_api", rewrite=without_version)
+        watch_disable_file(checks, self._settings[HealthcheckSettings], self._lanes)
+        edge = Edge(
+            self._reactor,
+            self._settings,
+            checks,
+            api_faults(),
+            "glance_api",
+            rewrite=without_version,
+            compression=JsonCompression.of(self._settings[CompressionSettings], self._reactor, self._lanes),
+        )
         edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: self._transfers.uploads)
         limits, formats = self._settings[LimitSettings], self._settings[FormatSettings]
         custom = self._foundation.custom

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from glance_tx.web.accept import accepted_version
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.request import Request
@@ -36,18 +37,25 @@ SUPPORTED_VERSIONS: Final = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 # Always accepted, whatever is announced (contract section 1.1).
 _PREFIXES: Final = frozenset({"v2", *(f"v2.{minor}" for minor in (0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 17))})
 _VERSION: Final = re.compile(r"v[0-9]+(?:\.[0-9]+)?")
+# They are of no version.
+_OUTSIDE: Final = frozenset({"", "versions", "healthcheck"})
 _UNKNOWN: Final = "/unknown-version"
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def without_version(path: str) -> str:
+def without_version(path: str, accept: str | None = None) -> str:
     """
     Make all spellings of the API's prefix one, and of every version that is not known one path.
+
+    :param accept: The Accept header. For a path without a version it may name one, by a media type.
     """
     _, first, *rest = path.split("/", 2) if path.startswith("/") else ("", "")
-    if _VERSION.fullmatch(first) is None:
+    if _VERSION.fullmatch(first) is not None:
+        return "/".join(("/v2", *rest)) if first in _PREFIXES else _UNKNOWN
+    accepted = None if first in _OUTSIDE else accepted_version(accept)
+    if accepted is None:
         return path
-    return "/".join(("/v2", *rest)) if first in _PREFIXES else _UNKNOWN
+    return f"/v2{path}" if accepted in _PREFIXES else _UNKNOWN
 
 
 class VersionRoutes:

@@ -35,8 +35,7 @@ _PROTECTION: Final = (
 _SECTIONS: Final[Mapping[str, str]] = {
     "keystone_authtoken": "Keystone is not supported yet; [auth] strategy says who is believed",
     "paste_deploy": "nothing is composed of filters; [auth] strategy alone says who is believed",
-    "cors": "no cross-origin headers are sent; let a proxy add them",
-    "healthcheck": "/healthcheck is always there",
+    "healthcheck": "/healthcheck is always there, and checks what the daemon needs",
     "profiler": "there is no profiler",
     "oslo_middleware": "there are no middlewares; links use public_endpoint",
     "oslo_reports": "there are no reports",

@@ -4,9 +4,26 @@ What a client says it accepts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
-__all__ = ["parse_accept", "quality"]
+__all__ = ["accepted_version", "accepts_gzip", "parse_accept", "quality"]
+
+_VERSIONED: Final = re.compile(r"application/vnd\.openstack\.images-(v[0-9]+(?:\.[0-9]+)?)")
+
+
+def accepted_version(header: str | None) -> str | None:
+    """
+    Find the version of the Image API that an Accept header names in a media type of it.
+
+    :return: Such as ``v2`` or ``v2.7``.
+    """
+    for element in (header or "").split(","):
+        found = _VERSIONED.fullmatch(element.partition(";")[0].strip())
+        if found is not None:
+            return found[1]
+    return None
 
 
 def parse_accept(header: str) -> Mapping[str, float]:
@@ -36,6 +53,21 @@ def quality(weights: Mapping[str, float], media_type: str) -> float:
         if media_range in weights:
             return weights[media_range]
     return 0.0
+
+
+def accepts_gzip(header: str | None) -> bool:
+    """
+    Tell from an Accept-Encoding header whether a body may be compressed (RFC 9110 section 12.5.3).
+
+    gzip has to be welcome by name, or by ``*`` where it is not named.
+    """
+    weights: dict[str, float] = {}
+    for element in (header or "").split(","):
+        coding, *parameters = (part.strip().lower() for part in element.split(";"))
+        weights[coding] = _weight(parameters)
+    return max(weights.get("gzip", 0.0), weights.get("x-gzip", 0.0)) > 0 or (
+        "gzip" not in weights and weights.get("*", 0.0) > 0
+    )
 
 
 def _weight(parameters: list[str]) -> float:

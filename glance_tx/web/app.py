@@ -13,8 +13,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from glance_tx.telemetry.access import AccessRecord, AccessSink
+from glance_tx.web.compression import JsonCompression
+from glance_tx.web.cors import Cors
 from glance_tx.web.errors import BadRequest, DeadlineExceeded, MethodNotAllowed, RouteNotFound, WebError
-from glance_tx.web.exchange import Exchange, Respond
+from glance_tx.web.exchange import Exchange, Finish, Respond
 from glance_tx.web.faults import FaultTable
 from glance_tx.web.jsonbody import JSON_LIMIT_BYTES, JsonDocument, read_json
 from glance_tx.web.request import Request
@@ -22,8 +24,12 @@ from glance_tx.web.resource import ApplicationResource
 from glance_tx.web.response import Response
 from glance_tx.web.routing import BodyRule, Handler, Route, Router, decode_path
 
-__all__ = ["App", "BodyRule", "Handler", "request_json"]
+__all__ = ["App", "BodyRule", "Handler", "Rewrite", "request_json"]
 
+Rewrite = Callable[[str, str | None], str]
+"""From a decoded path, and the Accept header, to the path that routes know."""
+
+_PREFLIGHT: Final = "preflight"
 _FALLBACK: Final = Route("fallback", BodyRule.STREAM, None)
 
 
@@ -39,7 +45,10 @@ class App:
     :param deadline_seconds: Time for a handler to come up with its response, unless its route says otherwise or
         streams the request's body. Sending the response is not counted.
     :param stall_seconds: A client that accepts no byte of a body for that long is dropped.
-    :param rewrite: Changes a decoded path before the routes are asked: for prefixes that mean the same.
+    :param rewrite: Changes a decoded path before the routes are asked, knowing the Accept header: for prefixes that
+        mean the same.
+    :param cors: Speaks for pages of other sites, in every answer.
+    :param compression: Compresses what is worth it.
     """
 
     def __init__(
@@ -50,7 +59,9 @@ class App:
         *,
         deadline_seconds: float = 60.0,
         stall_seconds: float = 60.0,
-        rewrite: Callable[[str], str] | None = None,
+        rewrite: Rewrite | None = None,
+        cors: Cors | None = None,
+        compression: JsonCompression | None = None,
     ) -> None:
         self._clock = clock
         self._faults = faults
@@ -58,6 +69,8 @@ class App:
         self._deadline_seconds = deadline_seconds
         self._stall_seconds = stall_seconds
         self._rewrite = rewrite
+        self._cors = cors
+        self._finish = Finish(cors, compression)
         self._router = Router()
         self._fallback: Handler | None = None
         self._in_progress = 0
@@ -124,7 +137,7 @@ class App:
 
     def _start(self, request: Request, respond: Respond) -> None:
         self._in_progress += 1
-        Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds).start(respond)
+        Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds, self._finish).start(respond)
 
     def _ended(self, record: AccessRecord) -> None:
         self._in_progress -= 1
@@ -132,6 +145,9 @@ class App:
 
     async def _respond(self, exchange: Exchange) -> Response:
         request = exchange.request
+        if self._cors is not None and self._cors.is_preflight(request):
+            exchange.route = _PREFLIGHT
+            return Response(200)
         try:
             route, arguments = self._find(request)
         except (BadRequest, RouteNotFound, MethodNotAllowed):
@@ -147,7 +163,7 @@ class App:
     def _find(self, request: Request) -> tuple[Route, Mapping[str, Any]]:
         path = decode_path(request.path)
         if self._rewrite is not None:
-            path = self._rewrite(path)
+            path = self._rewrite(path, request.header("Accept"))
         return self._router.find(request.method.decode("latin-1"), path)
 
     def _run(self, route: Route, request: Request, arguments: Mapping[str, Any]) -> Deferred[Response]:

@@ -4,7 +4,7 @@ The ports of a daemon: one for clients, and one for operators where they want it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from glance_tx.settings import Settings
@@ -12,8 +12,10 @@ from glance_tx.streaming.units import KiB
 from glance_tx.telemetry.access import AccessLog, AccessRecord
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics, RequestMetrics
-from glance_tx.web.app import App
+from glance_tx.web.app import App, Rewrite
+from glance_tx.web.compression import JsonCompression
 from glance_tx.web.connections import DrainingSite
+from glance_tx.web.cors import Cors, CorsSettings
 from glance_tx.web.faults import FaultTable
 from glance_tx.web.limits import EdgeLimits
 from glance_tx.web.management import add_healthcheck, management_app
@@ -30,6 +32,7 @@ class Edge:
     :param checks: Run for ``/healthcheck``, which both ports have.
     :param prefix: Begins the names of all metrics.
     :param rewrite: See `App`.
+    :param compression: See `App`.
     """
 
     def __init__(
@@ -40,7 +43,8 @@ class Edge:
         faults: FaultTable,
         prefix: str,
         *,
-        rewrite: Callable[[str], str] | None = None,
+        rewrite: Rewrite | None = None,
+        compression: JsonCompression | None = None,
     ) -> None:
         self.metrics = Metrics(prefix)
         self._reactor = reactor
@@ -52,7 +56,15 @@ class Edge:
             count(record)
 
         http = settings[HttpSettings]
-        self.app = App(reactor, faults, note, stall_seconds=http.stall_seconds, rewrite=rewrite)
+        self.app = App(
+            reactor,
+            faults,
+            note,
+            stall_seconds=http.stall_seconds,
+            rewrite=rewrite,
+            cors=Cors.of(settings[CorsSettings]),
+            compression=compression,
+        )
         self.metrics.watch("requests_in_progress", "Requests that are being answered.", lambda: self.app.in_progress)
         add_healthcheck(self.app, checks)
         self._management = management_app(reactor, checks, self.metrics.render, log)

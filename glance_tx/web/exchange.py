@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,16 +21,31 @@ from glance_tx.streaming.errors import ReceiverLost
 from glance_tx.streaming.interfaces import IBodyProducer, IFileBody
 from glance_tx.telemetry.access import AccessRecord, AccessSink
 from glance_tx.web.bodies import send_body
+from glance_tx.web.compression import JsonCompression
+from glance_tx.web.cors import Cors
 from glance_tx.web.faults import UNEXPECTED, FaultTable, render
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response
 
-__all__ = ["Exchange", "Respond"]
+__all__ = ["Exchange", "Finish", "Respond"]
 
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _NOBODY_ASKS: Final = Response(499)
 """Stands in for an answer where the client left before there was one. It is never sent."""
+
+
+@frozen
+class Finish:
+    """
+    What is done to every answer before it goes out, whoever made it.
+
+    :param cors: Marks it for pages of other sites.
+    :param compression: Compresses its body.
+    """
+
+    cors: Cors | None = None
+    compression: JsonCompression | None = None
 
 
 class Exchange:
@@ -40,12 +56,19 @@ class Exchange:
     :param faults: What becomes of exceptions.
     :param note: Told once, at the end, whatever the end is.
     :param stall_seconds: A client that accepts no byte for that long is dropped.
+    :param finish: Done to the answer.
     """
 
     log = Logger()
 
     def __init__(
-        self, request: Request, clock: IReactorTime, faults: FaultTable, note: AccessSink, stall_seconds: float
+        self,
+        request: Request,
+        clock: IReactorTime,
+        faults: FaultTable,
+        note: AccessSink,
+        stall_seconds: float,
+        finish: Finish,
     ) -> None:
         self.request = request
         self.route: str | None = None
@@ -54,6 +77,7 @@ class Exchange:
         self._faults = faults
         self._note = note
         self._stall_seconds = stall_seconds
+        self._finish = finish
         self._began = clock.seconds()
         # The handler may rewrite these; the record has them as they were sent.
         self._method = request.method.decode("latin-1")
@@ -84,7 +108,7 @@ class Exchange:
     async def _run(self, respond: Respond) -> None:
         complete = False
         try:
-            complete = await self._deliver(await self._answer(respond))
+            complete = await self._deliver(await self._compressed(await self._answer(respond)))
         finally:
             self._note(self._record(complete))
 
@@ -93,6 +117,16 @@ class Exchange:
             return _checked(await respond(self))
         except Exception as exc:
             return self._refusal(exc)
+
+    async def _compressed(self, response: Response) -> Response:
+        compression = self._finish.compression
+        if compression is None:
+            return response
+        try:
+            return await compression.encode(self.request, response)
+        except CancelledError:
+            # The client left meanwhile. The answer still has to be let go of.
+            return response
 
     def _refusal(self, exc: Exception) -> Response:
         """
@@ -181,7 +215,8 @@ class Exchange:
         request = self.request
         request.setResponseCode(response.status)
         lines: dict[str, list[bytes]] = {}
-        for name, value in response.headers:
+        cors, headers = self._finish.cors, response.headers
+        for name, value in headers if cors is None else cors.mark(request, headers):
             lines.setdefault(name.lower(), []).append(_encoded(value))
         for name, values in lines.items():
             request.responseHeaders.setRawHeaders(name.encode("ascii"), values)

@@ -12,6 +12,8 @@ from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
+from glance_tx.web.cors import CorsSettings
+from glance_tx.web.healthfile import HealthcheckSettings
 from glance_tx.web.options import HttpSettings, ManagementSettings, find_open_doors
 
 __all__ = ["GLANCE_CACHE"]
@@ -22,6 +24,8 @@ GLANCE_CACHE: Final = Program(
         CacheListenSettings,
         StorageSettings,
         HttpSettings,
+        CorsSettings,
+        HealthcheckSettings,
         LogSettings,
         UpstreamSettings,
         CacheSettings,

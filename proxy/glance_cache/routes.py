@@ -17,6 +17,7 @@ from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
+from glance_tx.web.accept import accepted_version
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.errors import BadRequest
 from glance_tx.web.request import Request
@@ -32,7 +33,9 @@ _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _IMAGE_PATH: Final = re.compile("/v2/images/([^/]+)(?:/.*)?")
 _IMAGE_ID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The prefixes that any image service takes for its version 2; what others mean is for the upstream to say.
-_MINOR_VERSION: Final = re.compile(r"/v2\.(?:1?[0-8]|9)(?=/)")
+_MINOR_VERSION: Final = re.compile(r"^/v2\.(?:1?[0-8]|9)(?=/)")
+# Paths that have a version, or are of none.
+_VERSION: Final = re.compile(r"/(?:v[0-9]+(?:\.[0-9]+)?|versions|healthcheck)?(?:/|$)|[^/]|$")
 # What else comes in such a header is no credential, and could be taken for another one once it was decoded.
 _CREDENTIAL: Final = re.compile(r"[\x20-\x7e]*")
 
@@ -44,11 +47,14 @@ def is_image_id(text: str) -> bool:
     return _IMAGE_ID.fullmatch(text) is not None
 
 
-def without_minor_version(path: str) -> str:
+def without_minor_version(path: str, accept: str | None = None) -> str:
     """
     Make all spellings of the API's prefix one.
+
+    :param accept: The Accept header. For a path without a version it may name one, by a media type.
     """
-    return _MINOR_VERSION.sub("/v2", path, count=1)
+    accepted = None if _VERSION.match(path) else accepted_version(accept)
+    return _MINOR_VERSION.sub("/v2", path if accepted is None else f"/{accepted}{path}", count=1)
 
 
 def credentials_of(request: Request) -> UpstreamCredentials:

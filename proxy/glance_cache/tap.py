@@ -54,6 +54,7 @@ from glance_tx.telemetry.metrics import Metrics
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
 from glance_tx.web.endpoint import PublicEndpoint
+from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.options import ListenSettings
 from glance_tx.web.watching import watch_files
 
@@ -111,10 +112,10 @@ class _Node:
         self._reactor = reactor
         self._settings = settings
         cache_settings = settings[CacheSettings]
-        self.edge = Edge(
-            reactor, settings, HealthChecks(reactor), cache_faults(), "glance_cache", rewrite=without_minor_version
-        )
         self._lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
+        checks = HealthChecks(reactor)
+        watch_disable_file(checks, settings[HealthcheckSettings], self._lanes)
+        self.edge = Edge(reactor, settings, checks, cache_faults(), "glance_cache", rewrite=without_minor_version)
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS

@@ -151,11 +151,9 @@ class MethodTests(SqlServiceTestCase):
         """
         image_id = await self.create()
         for method, path in [
-            ("GET", "/v2/info/import"),
             ("GET", "/v2/tasks"),
             ("PUT", f"/v2/images/{image_id}/stage"),
             ("GET", f"/v2/images/{image_id}/members"),
-            ("PUT", f"/v2/images/{image_id}/tags/a"),
             ("GET", "/v2/cache"),
             ("GET", "/v2/images/"),
             ("GET", "/v2/"),

@@ -92,6 +92,33 @@ class DiscoveryTests(ServiceTestCase):
             self.assertEqual((reply.status, reply.headers["location"]), (302, "http://localhost/v2/"))
             self.assertEqual((await self.call("GET", f"/{version}/")).status, 404)
 
+    async def test_accept(self) -> None:
+        """
+        For a path without a version, a media type of the API may name one; an unknown one leads to the document.
+        """
+        image_id = await self.create()
+        for version in KNOWN:
+            kind = f"application/vnd.openstack.images-{version}"
+            for accept in (kind, f"{kind}; q=0.5", f"text/plain, {kind}"):
+                reply = await self.call("GET", f"/images/{image_id}", Accept=accept)
+                self.assertEqual((accept, reply.status, reply.json["id"]), (accept, 200, image_id))
+        for version in UNKNOWN:
+            reply = await self.call("GET", "/images", token=None, Accept=f"application/vnd.openstack.images-{version}")
+            self.assertEqual((version, reply.status), (version, 300))
+            self.assertIn("versions", reply.json)
+
+    async def test_accept_elsewhere(self) -> None:
+        """
+        A path that has a version, or is of none, keeps its meaning whatever is accepted.
+        """
+        accept = "application/vnd.openstack.images-v2"
+        for path, status in (("/v2/images", 200), ("/v3/images", 300), ("/", 300), ("/versions", 200)):
+            self.assertEqual((path, (await self.call("GET", path, Accept=accept)).status), (path, status))
+        unknown = "application/vnd.openstack.images-v9"
+        self.assertEqual((await self.call("GET", "/v2/images", Accept=unknown)).status, 200)
+        for accept in ("application/vnd.openstack.images", "application/vnd.openstack.images-v2x", "*/*"):
+            self.assertEqual((await self.call("GET", "/images", Accept=accept)).status, 404)
+
     async def test_neighbors(self) -> None:
         """
         What does not look like a version is a path like others.

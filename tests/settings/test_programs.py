@@ -23,6 +23,9 @@ from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.settings.declare import declared
 from glance_tx.stores.options import FileStoreSettings
+from glance_tx.web.compression import CompressionSettings
+from glance_tx.web.cors import CorsSettings
+from glance_tx.web.healthfile import HealthcheckSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, is_loopback
 from tests.settings.files import ConfigurationTestCase
 
@@ -31,6 +34,33 @@ CACHE = "[DEFAULT]\nimage_cache_dir = /c\n[upstream]\nurls = http://a\n"
 
 SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     HttpSettings: {"client_timeout_seconds": 60, "stall_seconds": 60, "max_header_line_bytes": 16384},
+    CorsSettings: {
+        "allowed_origin": None,
+        "allow_credentials": True,
+        "expose_headers": (
+            "X-Image-Meta-Checksum",
+            "X-Auth-Token",
+            "X-Subject-Token",
+            "X-Service-Token",
+            "X-OpenStack-Request-ID",
+        ),
+        "max_age_seconds": 3600,
+        "allow_methods": ("GET", "PUT", "POST", "DELETE", "PATCH"),
+        "allow_headers": (
+            "Content-MD5",
+            "X-Image-Meta-Checksum",
+            "X-Storage-Token",
+            "Accept-Encoding",
+            "X-Auth-Token",
+            "X-Identity-Status",
+            "X-Roles",
+            "X-Service-Catalog",
+            "X-User-Id",
+            "X-Tenant-Id",
+            "X-OpenStack-Request-ID",
+        ),
+    },
+    HealthcheckSettings: {"disable_file": None},
     LogSettings: {"log_file": None, "log_format": "text", "debug": False},
     PolicySettings: {"policy_file": "policy.yaml", "policy_dirs": ("policy.d",)},
     RedisSettings: {"url": None, "prefix": "glance_tx"},
@@ -47,6 +77,7 @@ LISTEN: dict[str, Any] = {
 }
 
 API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
+    CompressionSettings: {"compress_json": False},
     ListenSettings: LISTEN,
     NodeSettings: {"node_name": socket.gethostname()},
     AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
@@ -269,7 +300,6 @@ STOCK = {
     "oslo_messaging_notifications": "driver transport_url topics",
     "oslo_concurrency": "lock_path disable_process_locking",
     "healthcheck": "path backends",
-    "cors": "allowed_origin",
     "oslo_limit": "endpoint_id",
     "barbican": "auth_endpoint",
     "key_manager": "backend",

@@ -235,7 +235,7 @@ class RewriteTests(ServingTestCase):
     """
 
     def make_app(self, **options: Any) -> App:
-        app = super().make_app(rewrite=lambda path: path.replace("/v2.1/", "/v2/"))
+        app = super().make_app(rewrite=lambda path, accept: path.replace("/v2.1/", "/v2/"))
         app.add("GET", "/v2/images", nothing)
         return app
 
