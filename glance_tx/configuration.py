@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
@@ -35,6 +36,7 @@ GLANCE_API: Final = Program(
         LimitSettings,
         AuthSettings,
         PolicySettings,
+        ProtectionSettings,
         DatabaseSettings,
         FileStoreSettings,
         UploadSettings,

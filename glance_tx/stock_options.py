@@ -17,13 +17,6 @@ __all__ = ["STOCK_OPTIONS"]
 
 _PROTECTION: Final = (
     StockOption(
-        "DEFAULT",
-        "property_protection_file",
-        "properties would be open that this file protects",
-        fatal=True,
-    ),
-    StockOption("DEFAULT", "property_protection_rule_format", "there are no property protections"),
-    StockOption(
         "DEFAULT", "use_keystone_limits", "projects would store more than they may", fatal=True, harmless=FALSE_WORDS
     ),
     StockOption("oslo_limit", "*", "there are no limits from Keystone"),

@@ -21,6 +21,8 @@ from glance_tx.api.v2.info import InfoRoutes, StoreInfo
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.configuration import GLANCE_API, lock_folder
+from glance_tx.custom.options import ProtectionSettings
+from glance_tx.custom.protection_file import load_protections
 from glance_tx.custom.schema_file import CustomProperties, load_properties
 from glance_tx.db.engine import Database
 from glance_tx.db.health import check_database
@@ -33,6 +35,7 @@ from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
+from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.recovery import Recovery, RecoverySettings
 from glance_tx.domain.tags import Tags
@@ -91,6 +94,7 @@ class _Foundation:
     presence: Presence
     store: IStore
     custom: CustomProperties
+    protections: Protections
     warnings: tuple[object, ...]
     watched: tuple[Source[Any], ...]
 
@@ -118,6 +122,7 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     settings = loaded.settings
     policy = load_policy(settings[PolicySettings], settings.folders)
     custom = load_properties(settings.folders)
+    protections = load_protections(settings[ProtectionSettings], settings.folders, policy.policy)
     identity = make_identity(settings[AuthSettings])
     assert identity is not None  # noqa: S101  # the configuration insists on a strategy
     store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
@@ -126,7 +131,7 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     presence.start()
     warnings = (*loaded.warnings, *policy.warnings, *_no_effect_yet(settings))
     watched = (policy.source, *watched_files(identity))
-    return _Foundation(Access(policy.policy), identity, presence, store, custom, warnings, watched)
+    return _Foundation(Access(policy.policy), identity, presence, store, custom, protections, warnings, watched)
 
 
 def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
@@ -230,7 +235,7 @@ class _Service:
             self._foundation.access,
             self._reclaimer,
             _now,
-            CatalogSettings(rules, limits.page_limit_max),
+            CatalogSettings(rules, limits.page_limit_max, self._foundation.protections),
         )
         callers = Callers(self._foundation.identity)
         endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         "notify.interfaces",
         "policy.interfaces",
     },
-    "custom": BASE | {"domain"},
+    "custom": BASE | {"domain", "identity.caller", "policy.interfaces"},
     "db": BASE | {"domain.interfaces", "domain.errors", "domain.filters", "domain.images", "domain.members"},
     "redis": BASE,
     "notify": BASE | {"redis"},

@@ -18,6 +18,7 @@ from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.listing import check_query
+from glance_tx.domain.protections import Protections
 from glance_tx.domain.values import ImageRules, Values
 from glance_tx.identity.caller import Caller
 
@@ -31,10 +32,12 @@ class CatalogSettings:
 
     :param rules: What images may be like.
     :param page_limit_max: Longest page of a list; more is silently cut to it.
+    :param protections: Who may do what to which custom property.
     """
 
     rules: ImageRules = field(factory=ImageRules)
     page_limit_max: int = 1000
+    protections: Protections = field(factory=Protections)
 
 
 @frozen
@@ -75,6 +78,7 @@ class Catalog:
         self._reclaimer = reclaimer
         self._now = now
         self._page_limit_max = settings.page_limit_max
+        self._protections = settings.protections
         self._new_id = new_id
         self._changes = Changes(Values(settings.rules))
 
@@ -90,10 +94,11 @@ class Catalog:
         """
         now = self._now()
         blank = Image(id=self._new_id(), created_at=now, updated_at=now, owner=caller.project_id)
-        image = self._changes.new_image(values, blank)
+        guard = self._protections.guard(caller)
+        image = self._changes.new_image(values, blank, guard)
         self._access.require_new(caller, image)
         await self._repository.add(image)
-        return image
+        return guard.shown(image)
 
     async def show(self, caller: Caller, image_id: str) -> Image:
         """
@@ -101,7 +106,7 @@ class Catalog:
 
         :raises ImageNotFound: There is none, or the caller may not know of it.
         """
-        return await visible_image(self._repository, self._access, caller, image_id)
+        return self._protections.guard(caller).shown(await self._visible(caller, image_id))
 
     async def list(self, caller: Caller, query: ImageQuery) -> Page:
         """
@@ -114,10 +119,12 @@ class Catalog:
         self._access.require_global("get_images", caller)
         check_query(query)
         limit = min(query.limit, self._page_limit_max)
-        if limit == 0:
+        guard = self._protections.guard(caller)
+        # Nobody finds out by asking what a property holds that is kept from them.
+        if limit == 0 or not all(map(guard.sees, query.properties)):
             return Page((), None)
         rows = await self._repository.list(evolve(query, viewer=self._access.viewer(caller), limit=limit))
-        images = [image for image in rows if self._access.visible(image, caller)]
+        images = [guard.shown(image) for image in rows if self._access.visible(image, caller)]
         return Page(images, rows[-1].id if len(rows) == limit else None)
 
     async def change(
@@ -155,8 +162,9 @@ class Catalog:
     async def _change_once(
         self, caller: Caller, image_id: str, operations: Sequence[Operation], strict_add: bool
     ) -> Image:
-        image = await self.show(caller, image_id)
+        image = await self._visible(caller, image_id)
         self._access.require("modify_image", caller, image)
+        guard = self._protections.guard(caller)
 
         def permit(name: str, value: object) -> None:
             if name == "owner" and not self._access.is_admin(caller):
@@ -164,12 +172,15 @@ class Catalog:
             if isinstance(value, Visibility):
                 self._access.require_visibility(value, caller, image)
 
-        changed = self._changes.apply(image, operations, permit, strict_add=strict_add)
-        return image if changed == image else await self._repository.save(changed, was=image)
+        changed = self._changes.apply(image, operations, permit, guard, strict_add=strict_add)
+        return guard.shown(image if changed == image else await self._repository.save(changed, was=image))
 
     async def _delete_once(self, caller: Caller, image_id: str) -> Sequence[Lease]:
-        image = await self.show(caller, image_id)
+        image = await self._visible(caller, image_id)
         self._access.require("delete_image", caller, image)
         if image.protected:
             raise Forbidden(f"image {image.id} is protected")
         return await self._repository.delete(image.id, from_status=image.status)
+
+    async def _visible(self, caller: Caller, image_id: str) -> Image:
+        return await visible_image(self._repository, self._access, caller, image_id)

@@ -11,6 +11,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from glance_tx.domain.errors import Forbidden, InvalidImage, PropertyConflict
 from glance_tx.domain.images import Image, ImageStatus
+from glance_tx.domain.protections import PropertyAction, PropertyGuard
 from glance_tx.domain.values import SETTABLE, Values
 
 __all__ = ["Add", "Changes", "Operation", "Permit", "Remove", "Replace"]
@@ -67,9 +68,16 @@ Operation: TypeAlias = Add | Replace | Remove
 class _Draft:
     image: Image
     permit: Permit
+    guard: PropertyGuard
     strict_add: bool
     attributes: dict[str, Any] = field(factory=dict)
     properties: dict[str, str | None] = Factory(lambda self: dict(self.image.properties), takes_self=True)
+
+    def has(self, name: str) -> bool:
+        """
+        Tell whether there is a property, as far as the caller knows.
+        """
+        return name in self.properties and self.guard.sees(name)
 
 
 class Changes:
@@ -82,13 +90,14 @@ class Changes:
     def __init__(self, values: Values) -> None:
         self._values = values
 
-    def new_image(self, values: Mapping[str, object], blank: Image) -> Image:
+    def new_image(self, values: Mapping[str, object], blank: Image, guard: PropertyGuard) -> Image:
         """
         Make a new image of a client's values (contract section 2.4).
 
         :param values: Names and values as they came in JSON.
         :param blank: The image as it is where the client says nothing.
-        :raises Forbidden: A name is read-only or reserved.
+        :param guard: Says which properties the client may create.
+        :raises Forbidden: A name is read-only or reserved, or a property protected.
         :raises InvalidImage: A value cannot be.
         :raises QuotaExceeded: Too many properties or tags.
         """
@@ -103,6 +112,7 @@ class Changes:
                 attributes[name] = self._values.attribute(name, value)
             else:
                 self._values.require_settable(name)
+                guard.require(PropertyAction.CREATE, name)
                 properties[name] = self._values.custom(name, value)
         self._values.require_complete(values)
         image = evolve(blank, properties=properties, **attributes)
@@ -110,11 +120,20 @@ class Changes:
         self._values.require_tag_quota(image.tags)
         return image
 
-    def apply(self, image: Image, operations: Iterable[Operation], permit: Permit, *, strict_add: bool) -> Image:
+    def apply(
+        self,
+        image: Image,
+        operations: Iterable[Operation],
+        permit: Permit,
+        guard: PropertyGuard,
+        *,
+        strict_add: bool,
+    ) -> Image:
         """
         Apply operations one after another (contract section 2.5).
 
         :param permit: Asked before a base attribute is set.
+        :param guard: Says which properties the caller may see and change. What it does not see is absent to it.
         :param strict_add: `Add` may not overwrite, as in the older of the two media types.
         :return: The changed image; equal to ``image`` where nothing changed.
         :raises Forbidden: An attribute may not be set, not by this caller, or not in this status.
@@ -122,13 +141,14 @@ class Changes:
         :raises PropertyConflict: A property is absent, or present, that should not be.
         :raises QuotaExceeded: Too many properties or tags would be there.
         """
-        draft = _Draft(image, permit, strict_add)
+        draft = _Draft(image, permit, guard, strict_add)
         for operation in operations:
             name = self._name(operation)
             if name in SETTABLE:
                 self._set_attribute(draft, name, operation)
             elif isinstance(operation, Remove):
                 self._require_present(draft, name)
+                guard.require(PropertyAction.DELETE, name)
                 del draft.properties[name]
             else:
                 self._set_property(draft, name, operation)
@@ -166,11 +186,12 @@ class Changes:
     def _set_property(self, draft: _Draft, name: str, operation: Add | Replace) -> None:
         if isinstance(operation, Replace):
             self._require_present(draft, name)
-        elif draft.strict_add and name in draft.properties:
+        elif draft.strict_add and draft.has(name):
             raise PropertyConflict(f"property {name!r} is there already")
+        draft.guard.require(PropertyAction.UPDATE if draft.has(name) else PropertyAction.CREATE, name)
         draft.properties[name] = self._values.custom(name, operation.value)
 
     @staticmethod
     def _require_present(draft: _Draft, name: str) -> None:
-        if name not in draft.properties:
+        if not draft.has(name):
             raise PropertyConflict(f"there is no property {name!r}")

@@ -29,6 +29,7 @@ from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.interfaces import IImageRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
@@ -90,9 +91,11 @@ class ServiceTestCase(ServingTestCase):
 
     :ivar rules: What its operator allows of images.
     :ivar policy_rules: Rules of its operator's own.
+    :ivar protections: Which custom properties its operator protects.
     """
 
     rules = ImageRules()
+    protections = Protections()
     image_size_cap = 1 << 40
     storage_quota = 0
     policy_rules: Mapping[str, str] = {}
@@ -107,7 +110,7 @@ class ServiceTestCase(ServingTestCase):
         self.images, self.store = self.make_images(), self.make_store()
         access = Access(PolicyEnforcer(self.policy_rules))
         reclaimer = Reclaimer(self.images, {self.store.name: self.store})
-        settings = CatalogSettings(self.rules, page_limit_max=1000)
+        settings = CatalogSettings(self.rules, page_limit_max=1000, protections=self.protections)
         tools = UploadTools(
             repository=self.images,
             reclaimer=reclaimer,

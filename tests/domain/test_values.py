@@ -13,11 +13,14 @@ from glance_tx.domain.changes import Add, Changes, Operation, Remove, Replace
 from glance_tx.domain.errors import Forbidden, InvalidImage, PropertyConflict, QuotaExceeded
 from glance_tx.domain.images import Image, ImageStatus, Visibility, may_become
 from glance_tx.domain.operator_properties import OperatorProperty
+from glance_tx.domain.protections import Protections
 from glance_tx.domain.values import READ_ONLY, ImageRules, Values, is_image_id
+from glance_tx.identity.caller import Caller
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ID = "3f6a1c9e-5f0b-4f8e-9d51-0c2f6f6f7a10"
 BLANK = Image(id=ID, created_at=NOW, updated_at=NOW, owner="p1")
+OPEN = Protections().guard(Caller("u1", "p1", {"member"}))
 
 BAD_VALUES: list[tuple[str, object]] = [
     ("id", "not-a-uuid"),
@@ -94,7 +97,7 @@ def allow(name: str, value: object) -> None:
 
 
 def image_with(values: Mapping[str, object]) -> Image:
-    return Changes(Values(ImageRules())).new_image(values, BLANK)
+    return Changes(Values(ImageRules())).new_image(values, BLANK, OPEN)
 
 
 class ValueTests(SynchronousTestCase):
@@ -160,8 +163,8 @@ class ValueTests(SynchronousTestCase):
         """
         rules = ImageRules(operator_properties={"os_version": OperatorProperty({"pattern": "^[0-9]+$"})})
         changes = Changes(Values(rules))
-        self.assertEqual(changes.new_image({"os_version": "12"}, BLANK).properties, {"os_version": "12"})
-        self.assertRaises(InvalidImage, changes.new_image, {"os_version": "12\n"}, BLANK)
+        self.assertEqual(changes.new_image({"os_version": "12"}, BLANK, OPEN).properties, {"os_version": "12"})
+        self.assertRaises(InvalidImage, changes.new_image, {"os_version": "12\n"}, BLANK, OPEN)
 
     def test_operator_property_schemas(self) -> None:
         """
@@ -181,21 +184,21 @@ class ValueTests(SynchronousTestCase):
             changes = Changes(Values(ImageRules(operator_properties={"p": OperatorProperty(schema)})))
             image = image_with({"p": "old"})
             for value in good:
-                self.assertEqual(changes.new_image({"p": value}, BLANK).properties, {"p": value})
-                changed = changes.apply(image, [Replace(("p",), value)], allow, strict_add=False)
+                self.assertEqual(changes.new_image({"p": value}, BLANK, OPEN).properties, {"p": value})
+                changed = changes.apply(image, [Replace(("p",), value)], allow, OPEN, strict_add=False)
                 self.assertEqual(changed.properties, {"p": value})
             for value in bad:
                 with self.subTest(schema=schema, value=value):
-                    self.assertRaises(InvalidImage, changes.new_image, {"p": value}, BLANK)
+                    self.assertRaises(InvalidImage, changes.new_image, {"p": value}, BLANK, OPEN)
                     operation = Replace(("p",), value)
-                    self.assertRaises(InvalidImage, changes.apply, image, [operation], allow, strict_add=False)
+                    self.assertRaises(InvalidImage, changes.apply, image, [operation], allow, OPEN, strict_add=False)
 
     def test_an_operator_property_says_what_it_wants(self) -> None:
         """
         The refusal of a value names the property and the rule, and does not repeat the value.
         """
         changes = Changes(Values(ImageRules(operator_properties={"p": OperatorProperty({"enum": ["a", "b"]})})))
-        error = self.assertRaises(InvalidImage, changes.new_image, {"p": "secret"}, BLANK)
+        error = self.assertRaises(InvalidImage, changes.new_image, {"p": "secret"}, BLANK, OPEN)
         self.assertEqual(str(error), "property 'p' must keep to enum ['a', 'b']")
 
     def test_required(self) -> None:
@@ -205,16 +208,16 @@ class ValueTests(SynchronousTestCase):
         """
         changes = Changes(Values(ImageRules(required=frozenset({"name", "rack"}))))
         for given in ({}, {"name": "n"}, {"rack": "r1"}):
-            self.assertRaises(InvalidImage, changes.new_image, given, BLANK)
-        image = changes.new_image({"name": "n", "rack": "r1"}, BLANK)
-        self.assertRaises(InvalidImage, changes.apply, image, [Remove(("rack",))], allow, strict_add=False)
+            self.assertRaises(InvalidImage, changes.new_image, given, BLANK, OPEN)
+        image = changes.new_image({"name": "n", "rack": "r1"}, BLANK, OPEN)
+        self.assertRaises(InvalidImage, changes.apply, image, [Remove(("rack",))], allow, OPEN, strict_add=False)
         operations = [Remove(("rack",)), Add(("rack",), "r2")]
         self.assertEqual(
-            changes.apply(image, operations, allow, strict_add=False).properties,
+            changes.apply(image, operations, allow, OPEN, strict_add=False).properties,
             {"rack": "r2"},
         )
         older = image_with({"colour": "red"})
-        self.assertEqual(changes.apply(older, [Remove(("colour",))], allow, strict_add=False), BLANK)
+        self.assertEqual(changes.apply(older, [Remove(("colour",))], allow, OPEN, strict_add=False), BLANK)
 
     def test_hashes_are_dropped(self) -> None:
         """
@@ -243,17 +246,19 @@ class ValueTests(SynchronousTestCase):
         As many properties and tags as the quota pass, and one more does not.
         """
         changes = Changes(Values(ImageRules(property_quota=2, tag_quota=1)))
-        changes.new_image({"a": "1", "b": "2", "tags": ["x", "x"]}, BLANK)
-        error = self.assertRaises(QuotaExceeded, changes.new_image, {"a": "1", "b": "2", "c": "3"}, BLANK)
+        changes.new_image({"a": "1", "b": "2", "tags": ["x", "x"]}, BLANK, OPEN)
+        error = self.assertRaises(QuotaExceeded, changes.new_image, {"a": "1", "b": "2", "c": "3"}, BLANK, OPEN)
         self.assertEqual((error.subject, error.count, error.limit), ("properties", 3, 2))
-        self.assertRaises(QuotaExceeded, changes.new_image, {"tags": ["x", "y"]}, BLANK)
+        self.assertRaises(QuotaExceeded, changes.new_image, {"tags": ["x", "y"]}, BLANK, OPEN)
 
     def test_no_quota(self) -> None:
         """
         A negative quota is none.
         """
         changes = Changes(Values(ImageRules(property_quota=-1, tag_quota=-1)))
-        image = changes.new_image({**{f"p{n}": "" for n in range(200)}, "tags": [str(n) for n in range(200)]}, BLANK)
+        image = changes.new_image(
+            {**{f"p{n}": "" for n in range(200)}, "tags": [str(n) for n in range(200)]}, BLANK, OPEN
+        )
         self.assertEqual((len(image.properties), len(image.tags)), (200, 200))
 
     def test_configured_formats(self) -> None:
@@ -261,8 +266,8 @@ class ValueTests(SynchronousTestCase):
         The formats are those that are configured.
         """
         changes = Changes(Values(ImageRules(disk_formats=("floppy",))))
-        self.assertEqual(changes.new_image({"disk_format": "floppy"}, BLANK).disk_format, "floppy")
-        self.assertRaises(InvalidImage, changes.new_image, {"disk_format": "raw"}, BLANK)
+        self.assertEqual(changes.new_image({"disk_format": "floppy"}, BLANK, OPEN).disk_format, "floppy")
+        self.assertRaises(InvalidImage, changes.new_image, {"disk_format": "raw"}, BLANK, OPEN)
 
     def test_image_ids(self) -> None:
         """
@@ -330,7 +335,7 @@ class ChangeTests(SynchronousTestCase):
         self.changes = Changes(Values(ImageRules(property_quota=3, tag_quota=2)))
 
     def apply(self, operations: Iterable[Operation], image: Image = QUEUED, *, strict_add: bool = False) -> Image:
-        return self.changes.apply(image, operations, allow, strict_add=strict_add)
+        return self.changes.apply(image, operations, allow, OPEN, strict_add=strict_add)
 
     def test_outcomes(self) -> None:
         """
@@ -417,10 +422,10 @@ class ChangeTests(SynchronousTestCase):
                 raise Forbidden("no")
 
         operations = [Replace(("visibility",), "public"), Add(("m",), "1")]
-        self.changes.apply(QUEUED, operations, permit, strict_add=False)
+        self.changes.apply(QUEUED, operations, permit, OPEN, strict_add=False)
         self.assertEqual(asked, [("visibility", Visibility.PUBLIC)])
         attempt = [Replace(("owner",), "p2")]
-        self.assertRaises(Forbidden, self.changes.apply, QUEUED, attempt, permit, strict_add=False)
+        self.assertRaises(Forbidden, self.changes.apply, QUEUED, attempt, permit, OPEN, strict_add=False)
 
 
 class StatusTests(SynchronousTestCase):

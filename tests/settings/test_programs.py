@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_tx.configuration import GLANCE_API, lock_folder
+from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, LockSettings, UploadSettings
 from glance_tx.identity.options import AuthSettings
@@ -78,6 +79,7 @@ LISTEN: dict[str, Any] = {
 
 API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CompressionSettings: {"compress_json": False},
+    ProtectionSettings: {"file": None, "rule_format": "roles"},
     ListenSettings: LISTEN,
     NodeSettings: {"node_name": socket.gethostname()},
     AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
@@ -260,7 +262,6 @@ class RequirementTests(ConfigurationTestCase):
 
 
 PROTECTING = {
-    ("DEFAULT", "property_protection_file"): "x",
     ("DEFAULT", "use_keystone_limits"): "true",
     ("DEFAULT", "metadata_encryption_key"): "x",
     ("DEFAULT", "cert_file"): "x",
