@@ -11,6 +11,7 @@ from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
+from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
@@ -42,12 +43,15 @@ GLANCE_API: Final = Program(
         UploadSettings,
         FormatSettings,
         RedisSettings,
+        PublisherSettings,
+        NotificationSettings,
+        BrokerSettings,
         ManagementSettings,
         ThreadSettings,
         WatchSettings,
         LockSettings,
     ),
-    checks=(require_strategy, find_unusable_strategy, find_open_doors),
+    checks=(require_strategy, find_unusable_strategy, find_open_doors, find_unusable_drivers),
     stock=STOCK_OPTIONS,
 )
 """The program, for `glance_tx.settings.load`."""

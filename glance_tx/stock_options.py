@@ -30,6 +30,9 @@ _PROTECTION: Final = (
         "DEFAULT", "delayed_delete", "deleted data is removed at once and cannot be restored", harmless=FALSE_WORDS
     ),
     StockOption("DEFAULT", "allow_anonymous_access", "a request without a token is refused", harmless=FALSE_WORDS),
+    StockOption(
+        "oslo_messaging_rabbit", "ssl", "notifications would go out in the clear", fatal=True, harmless=FALSE_WORDS
+    ),
     StockOption("barbican", "*", "signatures of images are not verified"),
     StockOption("key_manager", "*", "signatures of images are not verified"),
     StockOption("vault", "*", "signatures of images are not verified"),
@@ -45,9 +48,9 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "image_conversion": "there is no import yet",
     "task": "there are no tasks yet",
     "taskflow_executor": "there are no tasks yet",
-    "oslo_messaging_notifications": "no notifications are sent yet",
-    "oslo_messaging_rabbit": "no notifications are sent yet",
-    "oslo_messaging_kafka": "no notifications are sent yet",
+    "oslo_messaging_notifications": "notifications wait in memory, as many as backlog says",
+    "oslo_messaging_rabbit": "connections are made anew by themselves, with deadlines of their own",
+    "oslo_messaging_kafka": "notifications go to RabbitMQ, to Redis and to the log",
     "glance_store": "there is one store, in the files of filesystem_store_datadir",
     "database": "connections are opened at start, kept, and tested when they were idle",
     "oslo_concurrency": "locks are the kernel's, in lock_path",
@@ -67,10 +70,6 @@ _SINGLE: Final[Mapping[str, str]] = {
     "scrub_time": "deleted data is removed at once",
     "scrub_pool_size": "deleted data is removed at once",
     "wakeup_time": "deleted data is removed at once",
-    "disabled_notifications": "no notifications are sent yet",
-    "default_publisher_id": "no notifications are sent yet",
-    "transport_url": "no notifications are sent yet",
-    "control_exchange": "no notifications are sent yet",
     "admin_role": "[oslo_policy] rules say who is an administrator (context_is_admin)",
     "image_cache_dir": "the cache is a daemon of its own, glance-cache",
     "image_cache_driver": "the cache is a daemon of its own, glance-cache",

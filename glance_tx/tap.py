@@ -4,7 +4,7 @@ The image service, put together: ``twistd glance-api``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.access import Access
 from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
+from glance_tx.domain.events import Events
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
@@ -47,10 +48,13 @@ from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.options import AuthSettings
 from glance_tx.identity.strategies import make_identity, watched_files
 from glance_tx.inspection.detector import FormatDetector
+from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
-from glance_tx.settings import Loaded, Problem, Settings
+from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.client import RedisClient
+from glance_tx.settings import Loaded, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
 from glance_tx.stores.filesystem import FilesystemSettings
@@ -129,14 +133,9 @@ def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     upgrade(settings[DatabaseSettings].url)
     presence.start()
-    warnings = (*loaded.warnings, *policy.warnings, *_no_effect_yet(settings))
+    warnings = (*loaded.warnings, *policy.warnings)
     watched = (policy.source, *watched_files(identity))
     return _Foundation(Access(policy.policy), identity, presence, store, custom, protections, warnings, watched)
-
-
-def _no_effect_yet(settings: Settings) -> Iterator[Problem]:
-    if settings[RedisSettings].url is not None:
-        yield Problem("no effect: glance-api does not publish events yet", None, RedisSettings.GROUP, "url")
 
 
 class _Service:
@@ -156,9 +155,12 @@ class _Service:
         self._repository = SqlImages(self._database, _now)
         self._reclaimer = Reclaimer(self._repository, self._stores)
         self._recovery = self._make_recovery()
-        self._transfers = Transfers(foundation.access, self._stores, self._upload_tools())
         self.edge = self._make_edge()
         self._watch = watch_files(settings, foundation.watched, lanes, reactor, self.edge.metrics)
+        self._recipients = self._make_recipients()
+        self._events = Events(self._recipients.notifier)
+        self._transfers = Transfers(foundation.access, self._stores, self._upload_tools(), self._events)
+        self._mount()
 
     def parts(self) -> list[IPart]:
         """
@@ -167,6 +169,7 @@ class _Service:
         return [
             Part(stop=self._leave),
             self._lanes,
+            self._recipients,
             Part(self._database.start, self._database.stop),
             Part(self._start_recovery, self._recovery.stop),
             Part(stop=self._transfers.stop),
@@ -210,7 +213,7 @@ class _Service:
         checks = HealthChecks(self._reactor)
         checks.add("database", partial(check_database, self._database))
         watch_disable_file(checks, self._settings[HealthcheckSettings], self._lanes)
-        edge = Edge(
+        return Edge(
             self._reactor,
             self._settings,
             checks,
@@ -219,6 +222,16 @@ class _Service:
             rewrite=without_version,
             compression=JsonCompression.of(self._settings[CompressionSettings], self._reactor, self._lanes),
         )
+
+    def _make_recipients(self) -> Recipients:
+        redis = self._settings[RedisSettings]
+        client = None if redis.url is None else RedisClient(self._reactor, RedisAddress.parse(redis.url))
+        return Recipients.make(
+            self._reactor, self._settings, self.edge.metrics, _now, redis=client, redis_prefix=redis.prefix
+        )
+
+    def _mount(self) -> None:
+        edge, access = self.edge, self._foundation.access
         edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: self._transfers.uploads)
         limits, formats = self._settings[LimitSettings], self._settings[FormatSettings]
         custom = self._foundation.custom
@@ -232,8 +245,9 @@ class _Service:
         )
         catalog = Catalog(
             self._repository,
-            self._foundation.access,
+            access,
             self._reclaimer,
+            self._events,
             _now,
             CatalogSettings(rules, limits.page_limit_max, self._foundation.protections),
         )
@@ -243,10 +257,9 @@ class _Service:
         ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)
         ImageDataRoutes(self._transfers, callers).mount(edge.app)
         SchemaRoutes(callers, rules).mount(edge.app)
-        ActionRoutes(Activation(self._repository, self._foundation.access), callers).mount(edge.app)
-        TagRoutes(Tags(self._repository, self._foundation.access, Values(rules)), callers).mount(edge.app)
-        InfoRoutes(callers, self._foundation.access, [self._store_info()]).mount(edge.app)
-        return edge
+        ActionRoutes(Activation(self._repository, access, self._events), callers).mount(edge.app)
+        TagRoutes(Tags(self._repository, access, Values(rules), self._events), callers).mount(edge.app)
+        InfoRoutes(callers, access, [self._store_info()]).mount(edge.app)
 
     def _store_info(self) -> StoreInfo:
         folder = str(self._settings[FileStoreSettings].folder)

@@ -24,13 +24,23 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import pika
+import pika.exceptions
 import psycopg
 import pymysql
 from attrs import define, field
 from sqlalchemy import URL, make_url
 from twisted.trial.unittest import SkipTest
 
-__all__ = ["OwnRedis", "lacking", "mysql_database", "own_redis", "postgresql_database", "redis_url_and_prefix"]
+__all__ = [
+    "OwnRedis",
+    "lacking",
+    "mysql_database",
+    "own_redis",
+    "postgresql_database",
+    "rabbit_url_and_name",
+    "redis_url_and_prefix",
+]
 
 _Place = TypeVar("_Place")
 
@@ -46,6 +56,7 @@ MYSQL_PLACES = (
     "mysql+pymysql://root@localhost/?unix_socket=/run/mysqld/mysqld.sock",
 )
 REDIS_PLACES = ("redis://127.0.0.1:6379/0",)
+RABBIT_PLACES = ("amqp://guest:guest@127.0.0.1:5672/",)
 
 
 class ServiceCase(Protocol):
@@ -112,6 +123,24 @@ def redis_url_and_prefix(case: ServiceCase) -> tuple[str, str]:
 
     case.addCleanup(remove)
     return url, prefix
+
+
+def rabbit_url_and_name(case: ServiceCase) -> tuple[str, str]:
+    """
+    Find a RabbitMQ; return its URL (``rabbit://``), and a name for an exchange and the beginning of names of queues.
+    """
+    place = _first(case, "RabbitMQ", "GLANCE_TX_TEST_RABBITMQ_URL", RABBIT_PLACES, _reach_rabbit)
+    name = _random_name()
+
+    def remove() -> None:
+        with pika.BlockingConnection(pika.URLParameters(place)) as connection:
+            channel = connection.channel()
+            channel.exchange_delete(name)
+            for priority in ("info", "warn", "error"):
+                channel.queue_delete(f"{name}.{priority}")
+
+    case.addCleanup(remove)
+    return place.replace("amqp://", "rabbit://"), name
 
 
 def own_redis(case: ServiceCase) -> OwnRedis:
@@ -250,6 +279,14 @@ def _mysql(url: URL) -> pymysql.Connection[Any]:
         autocommit=True,
         connect_timeout=REACH_SECONDS,
     )
+
+
+def _reach_rabbit(place: str) -> str:
+    try:
+        pika.BlockingConnection(pika.URLParameters(place)).close()
+    except pika.exceptions.AMQPError as error:
+        raise ConnectionError(repr(error)) from error
+    return place
 
 
 def _reach_redis(place: str) -> str:

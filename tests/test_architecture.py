@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "stores.errors",
         "identity.caller",
         "notify.interfaces",
+        "notify.sends",
         "policy.interfaces",
     },
     "custom": BASE | {"domain", "identity.caller", "policy.interfaces"},

@@ -4,9 +4,12 @@ Keeping the data of an image back for a while.
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.conflicts import despite_conflicts
 from glance_tx.domain.errors import Forbidden
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import ImageStatus
 from glance_tx.domain.interfaces import IImageRepository
 from glance_tx.identity.caller import Caller
@@ -19,9 +22,10 @@ class Activation:
     Deactivates images and activates them again (contract section 2.8). Only administrators download a deactivated one.
     """
 
-    def __init__(self, repository: IImageRepository, access: Access) -> None:
+    def __init__(self, repository: IImageRepository, access: Access, events: Events) -> None:
         self._repository = repository
         self._access = access
+        self._events = events
 
     async def deactivate(self, caller: Caller, image_id: str) -> None:
         """
@@ -52,5 +56,6 @@ class Activation:
             if image.status is not source:
                 raise Forbidden(f"image {image.id} is {image.status}: only one that is {source} can be made {target}")
             await self._repository.set_status(image.id, target, from_status=source)
+            self._events.image("update", caller, evolve(image, status=target))
 
         await despite_conflicts(attempt)

@@ -14,6 +14,7 @@ from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.changes import Changes, Operation
 from glance_tx.domain.conflicts import despite_conflicts
 from glance_tx.domain.errors import Forbidden
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
 from glance_tx.domain.leases import Reclaimer
@@ -59,6 +60,7 @@ class Catalog:
     What callers may do to the records of images.
 
     :param reclaimer: Removes the data of deleted images.
+    :param events: Told of what is done.
     :param now: Tells the time, in UTC.
     :param new_id: Draws ids for images created without one.
     """
@@ -68,6 +70,7 @@ class Catalog:
         repository: IImageRepository,
         access: Access,
         reclaimer: Reclaimer,
+        events: Events,
         now: Callable[[], datetime],
         settings: CatalogSettings,
         *,
@@ -76,6 +79,7 @@ class Catalog:
         self._repository = repository
         self._access = access
         self._reclaimer = reclaimer
+        self._events = events
         self._now = now
         self._page_limit_max = settings.page_limit_max
         self._protections = settings.protections
@@ -98,6 +102,7 @@ class Catalog:
         image = self._changes.new_image(values, blank, guard)
         self._access.require_new(caller, image)
         await self._repository.add(image)
+        self._events.image("create", caller, image)
         return guard.shown(image)
 
     async def show(self, caller: Caller, image_id: str) -> Image:
@@ -155,7 +160,8 @@ class Catalog:
         :raises Forbidden: It is protected, or policy is against it.
         :raises StatusConflict: The image's status changed again and again meanwhile.
         """
-        leases = await despite_conflicts(lambda: self._delete_once(caller, image_id))
+        image, leases = await despite_conflicts(lambda: self._delete_once(caller, image_id))
+        self._events.deleted(caller, image, self._now())
         for lease in leases:
             await self._reclaimer.try_reclaim(lease)
 
@@ -173,14 +179,18 @@ class Catalog:
                 self._access.require_visibility(value, caller, image)
 
         changed = self._changes.apply(image, operations, permit, guard, strict_add=strict_add)
-        return guard.shown(image if changed == image else await self._repository.save(changed, was=image))
+        if changed == image:
+            return guard.shown(image)
+        kept = await self._repository.save(changed, was=image)
+        self._events.image("update", caller, kept)
+        return guard.shown(kept)
 
-    async def _delete_once(self, caller: Caller, image_id: str) -> Sequence[Lease]:
+    async def _delete_once(self, caller: Caller, image_id: str) -> tuple[Image, Sequence[Lease]]:
         image = await self._visible(caller, image_id)
         self._access.require("delete_image", caller, image)
         if image.protected:
             raise Forbidden(f"image {image.id} is protected")
-        return await self._repository.delete(image.id, from_status=image.status)
+        return image, await self._repository.delete(image.id, from_status=image.status)
 
     async def _visible(self, caller: Caller, image_id: str) -> Image:
         return await visible_image(self._repository, self._access, caller, image_id)

@@ -4,8 +4,11 @@ Single tags of an image.
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.errors import TagNotFound
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image
 from glance_tx.domain.interfaces import IImageRepository
 from glance_tx.domain.values import Values
@@ -21,12 +24,14 @@ class Tags:
     Each change is about its own tag alone, so that none is lost to another that is made at the same time.
 
     :param values: What tags may be, and how many.
+    :param events: Told of what is done.
     """
 
-    def __init__(self, repository: IImageRepository, access: Access, values: Values) -> None:
+    def __init__(self, repository: IImageRepository, access: Access, values: Values, events: Events) -> None:
         self._repository = repository
         self._access = access
         self._values = values
+        self._events = events
 
     async def add(self, caller: Caller, image_id: str, tag: str) -> None:
         """
@@ -42,6 +47,7 @@ class Tags:
         if tag not in image.tags:
             self._values.require_tag_quota(image.tags | {tag})
             await self._repository.add_tag(image.id, tag)
+            self._events.image("update", caller, evolve(image, tags=image.tags | {tag}))
 
     async def remove(self, caller: Caller, image_id: str, tag: str) -> None:
         """
@@ -55,6 +61,7 @@ class Tags:
         if tag not in image.tags:
             raise TagNotFound(image.id, tag)
         await self._repository.remove_tag(image.id, tag)
+        self._events.image("update", caller, evolve(image, tags=image.tags - {tag}))
 
     async def _changeable(self, caller: Caller, image_id: str) -> Image:
         image = await visible_image(self._repository, self._access, caller, image_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,10 +22,12 @@ from glance_tx.domain.errors import (
     StatusConflict,
     TooManyUploads,
 )
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image, ImageStatus, Location, may_become
 from glance_tx.domain.uploads import Upload, UploadTools
 from glance_tx.errors import FactualError
 from glance_tx.identity.caller import Caller
+from glance_tx.notify.sends import Sent
 from glance_tx.stores.errors import LocationNotFound, StoreError, StoreUnavailable
 from glance_tx.stores.interfaces import IStore
 from glance_tx.streaming.errors import ShortFile
@@ -63,6 +65,8 @@ class _Running:
 
     upload: Upload
     answer: Deferred[Image]
+    caller: Caller
+    begun: bool = False
 
 
 class Transfers:
@@ -71,6 +75,7 @@ class Transfers:
 
     :param stores: Those that data may lie in, by name.
     :param tools: What uploads work with.
+    :param events: Told of uploads and downloads.
     """
 
     def __init__(
@@ -78,11 +83,13 @@ class Transfers:
         access: Access,
         stores: Mapping[str, IStore],
         tools: UploadTools,
+        events: Events,
     ) -> None:
         self._repository = tools.repository
         self._access = access
         self._stores = stores
         self._tools = tools
+        self._events = events
         self._running: set[_Running] = set()
         self._idle: list[Deferred[None]] = []
 
@@ -127,7 +134,7 @@ class Transfers:
         size = self._expected_size(reader, declared_size)
         if len(self._running) >= self._tools.rules.max_uploads:
             raise TooManyUploads(self._tools.rules.max_uploads)
-        return await self._start(Upload(self._tools, image, reader, size))
+        return await self._start(caller, image, reader, size)
 
     async def download(self, caller: Caller, image_id: str, choose: ChooseRange) -> Download:
         """
@@ -141,6 +148,16 @@ class Transfers:
         """
         image = await self._readable(caller, image_id)
         return await self._first_location(image, lambda store, place: self._open(image, store, place, choose))
+
+    def sent(self, caller: Caller, download: Download, bytes_sent: int, destination: str | None) -> None:
+        """
+        Tell that a download ended, whole or not.
+
+        :param bytes_sent: Of the body.
+        :param destination: Address of the client.
+        """
+        image = download.image
+        self._events.sent(caller, Sent(image.id, image.owner, bytes_sent, download.body.length, destination))
 
     async def facts(self, caller: Caller, image_id: str) -> Image:
         """
@@ -177,14 +194,20 @@ class Transfers:
             raise SizeMismatch(size, reader.length)
         return size
 
-    async def _start(self, upload: Upload) -> Image:
-        running = _Running(upload, Deferred(lambda _: upload.stop(CancelledError())))
+    async def _start(self, caller: Caller, image: Image, reader: IBodyReader, size: int | None) -> Image:
+        def begun() -> None:
+            running.begun = True
+            self._events.image("prepare", caller, evolve(image, status=ImageStatus.SAVING, size=size))
+
+        upload = Upload(self._tools, image, reader, size, begun=begun)
+        running = _Running(upload, Deferred(lambda _: upload.stop(CancelledError())), caller)
         self._running.add(running)
         Deferred.fromCoroutine(upload.run()).addBoth(self._ended, running)
         return await running.answer
 
     def _ended(self, outcome: Image | Failure, running: _Running) -> None:
         self._running.discard(running)
+        self._tell(outcome, running)
         if running.answer.called:
             _log_unheard(outcome)
         elif isinstance(outcome, Failure):
@@ -195,6 +218,14 @@ class Transfers:
             told, self._idle = self._idle, []
             for idle in told:
                 idle.callback(None)
+
+    def _tell(self, outcome: Image | Failure, running: _Running) -> None:
+        if isinstance(outcome, Image):
+            self._events.image("upload", running.caller, outcome)
+            self._events.image("activate", running.caller, outcome)
+        elif running.begun:
+            known = isinstance(outcome.value, FactualError)
+            self._events.failed("upload", running.caller, str(outcome.value) if known else "it was broken off")
 
     async def _readable(self, caller: Caller, image_id: str) -> Image:
         image = await visible_image(self._repository, self._access, caller, image_id)

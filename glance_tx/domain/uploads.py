@@ -133,14 +133,23 @@ class Upload:
     :param image: Whose data they are.
     :param reader: The data.
     :param declared_size: How long they are, where that was said.
+    :param begun: Called once the image is saving.
     """
 
-    def __init__(self, tools: UploadTools, image: Image, reader: IBodyReader, declared_size: int | None) -> None:
+    def __init__(
+        self,
+        tools: UploadTools,
+        image: Image,
+        reader: IBodyReader,
+        declared_size: int | None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         self._tools = tools
         self._image = image
         self._image_id = image.id
         self._reader = reader
         self._declared_size = declared_size
+        self._begun = begun
         self._stopped: Exception | None = None
         self._pumping: Deferred[StoredData] | None = None
 
@@ -180,6 +189,7 @@ class Upload:
         lease = await tools.repository.begin_upload(self._image_id, tools.owner, self._plan, tools.now())
         keeper = LeaseKeeper(tools.repository, lease, tools.rules.heartbeat_seconds, tools.clock, tools.now, self.stop)
         keeper.start()
+        self._begun()
         try:
             data = await self._store(lease, keeper, claim)
             return await self._finish(lease, data)

@@ -234,7 +234,6 @@ class Exchange:
 
     def _record(self, complete: bool) -> AccessRecord:
         request = self.request
-        client = request.getClientAddress()
         return AccessRecord(
             method=self._method,
             path=self._target,
@@ -245,7 +244,7 @@ class Exchange:
             request_id=request.request_id,
             complete=complete,
             route=self.route,
-            client=getattr(client, "host", None),
+            client=request.client_host,
             project_id=request.notes.project_id,
             cache_state=request.notes.cache_state,
         )

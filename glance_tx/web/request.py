@@ -74,6 +74,13 @@ class Request(server.Request):
         self.notes = RequestNotes()
         self.request_id = request_ids(self.header("X-OpenStack-Request-ID")).request_id
 
+    @property
+    def client_host(self) -> str | None:
+        """
+        The client's address, where it has one.
+        """
+        return getattr(self.getClientAddress(), "host", None)
+
     def refuse(self, error: WebError) -> None:
         """
         Answer that the request cannot be served: the way its site does that.

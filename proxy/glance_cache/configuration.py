@@ -9,6 +9,7 @@ from typing import Final
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.stock_options import STOCK_OPTIONS
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
+from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
@@ -32,12 +33,15 @@ GLANCE_CACHE: Final = Program(
         AuthSettings,
         PolicySettings,
         RedisSettings,
+        PublisherSettings,
+        NotificationSettings,
+        BrokerSettings,
         ManagementSettings,
         ThreadSettings,
         WatchSettings,
     ),
     # No strategy is fine: management requests are refused then.
-    checks=(find_unusable_strategy, find_open_doors),
+    checks=(find_unusable_strategy, find_open_doors, find_unusable_drivers),
     stock=STOCK_OPTIONS,
 )
 """The program, for `glance_tx.settings.load`."""

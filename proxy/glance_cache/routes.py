@@ -16,6 +16,8 @@ from glance_cache.errors import FolderUnusable, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
+from glance_tx.notify.interfaces import INotifier
+from glance_tx.notify.sends import Sent, send_event
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
 from glance_tx.web.accept import accepted_version
 from glance_tx.web.app import App, BodyRule
@@ -94,6 +96,7 @@ class ClientRoutes:
     Image data from the cache; everything else from the upstream.
 
     :param count: Told of each data answer, by its `CacheState`.
+    :param notifier: Told of downloads that the upstream cannot tell of, as it does not see them.
     """
 
     _log = Logger()
@@ -106,6 +109,7 @@ class ClientRoutes:
         hits: IHitCounter,
         passthrough: PassThrough,
         count: Callable[[str], object],
+        notifier: INotifier,
     ) -> None:
         self._cache = cache
         self._entries = entries
@@ -113,6 +117,7 @@ class ClientRoutes:
         self._hits = hits
         self._passthrough = passthrough
         self._count = count
+        self._notifier = notifier
 
     def mount(self, app: App) -> None:
         """
@@ -189,13 +194,20 @@ class ClientRoutes:
             headers.append(("Content-MD5", facts.checksum))
         if part is not None:
             headers.append(("Content-Range", content_range(part, facts.size)))
-            return Response(206, tuple(headers), served.body)
+        length = facts.size if part is None else part.length
 
-        def count_hit(complete: bool) -> None:
-            if complete and served.state is CacheState.HIT:
+        def ended(complete: bool) -> None:
+            if complete and part is None and served.state is CacheState.HIT:
                 self._hits.record(facts.image_id, facts.size)
+            if served.state is not CacheState.FILL:  # which the upstream has told of itself
+                self._tell_sent(request, facts, length)
 
-        return Response(200, tuple(headers), served.body, on_end=count_hit)
+        return Response(200 if part is None else 206, tuple(headers), served.body, on_end=ended)
+
+    def _tell_sent(self, request: Request, facts: ImageFacts, length: int) -> None:
+        # Whom a token belongs to is not known here, nor who owns the image.
+        sent = Sent(facts.image_id, None, request.sentLength, length, request.client_host)
+        self._notifier.notify(send_event(sent, None, None))
 
 
 def _changed_image(request: Request) -> str | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -41,6 +42,7 @@ from glance_cache.upstream import GlanceUpstream
 from glance_tx.errors import FactualError
 from glance_tx.identity.options import AuthSettings
 from glance_tx.identity.strategies import make_identity, watched_files
+from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.redis.address import RedisAddress
@@ -124,6 +126,7 @@ class _Node:
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._hits = self._make_hits()
+        self._recipients = self._make_recipients()
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
         patience_seconds = _PATIENCE_STALLS * settings[UpstreamSettings].stall_seconds
         self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
@@ -144,6 +147,7 @@ class _Node:
             self._entries,
             self._index,
             self._hits,
+            self._recipients,
             Part(self._begin_scan, self._end_scan),
             Part(stop=self._stop_work),
             self._file_watch,
@@ -176,10 +180,21 @@ class _Node:
             int(storage.max_size_bytes * _LOW_WATER),
         )
 
+    def _make_redis(self) -> RedisClient | None:
+        url = self._settings[RedisSettings].url
+        return None if url is None else RedisClient(self._reactor, RedisAddress.parse(url))
+
+    def _make_recipients(self) -> Recipients:
+        # A connection of its own: what the index says to Redis must not wait behind it.
+        prefix = self._settings[RedisSettings].prefix
+        return Recipients.make(
+            self._reactor, self._settings, self.edge.metrics, _now, redis=self._make_redis(), redis_prefix=prefix
+        )
+
     def _make_index(self) -> ICacheIndex:
-        redis = self._settings[RedisSettings]
-        if redis.url is not None:
-            return RedisIndex(RedisClient(self._reactor, RedisAddress.parse(redis.url)), redis.prefix)
+        redis = self._make_redis()
+        if redis is not None:
+            return RedisIndex(redis, self._settings[RedisSettings].prefix)
         path = self._settings[StorageSettings].folder / "index.sqlite"
         return SqliteIndex(path, self._lanes.lane("index"), self._reactor)
 
@@ -210,6 +225,7 @@ class _Node:
             self._hits,
             PassThrough(self._client, links),
             lambda state: answers.labels(state).inc(),
+            self._recipients.notifier,
         ).mount(app)
         tools = ManagementTools(
             self._entries,
@@ -251,3 +267,7 @@ class _Node:
     async def _stop_work(self) -> None:
         self._grants.stop()
         await self._fills.stop()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -27,6 +27,7 @@ from glance_tx.db.memory import MemoryImages
 from glance_tx.domain.access import Access
 from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
+from glance_tx.domain.events import Events
 from glance_tx.domain.interfaces import IImageRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.protections import Protections
@@ -46,6 +47,7 @@ from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.faults import FaultTable
 from tests.db.databases import OnSqlite
 from tests.doubles.pools import inline_lanes
+from tests.doubles.told import Told
 from tests.web.serving import Answer, ServingTestCase, reactor
 
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -123,16 +125,18 @@ class ServiceTestCase(ServingTestCase):
             rules=UploadRules(self.image_size_cap),
             quota=StorageQuota(self.images, self.storage_quota),
         )
-        self.transfers = Transfers(access, {self.store.name: self.store}, tools)
+        self.told = Told()
+        events = Events(self.told)
+        self.transfers = Transfers(access, {self.store.name: self.store}, tools, events)
         callers = Callers(self.make_identity())
         endpoint = PublicEndpoint(self.public_endpoint)
         for routes in (
             VersionRoutes(endpoint),
-            ImageRoutes(Catalog(self.images, access, reclaimer, self.now, settings), callers, endpoint, 25),
+            ImageRoutes(Catalog(self.images, access, reclaimer, events, self.now, settings), callers, endpoint, 25),
             ImageDataRoutes(self.transfers, callers),
             SchemaRoutes(callers, self.rules),
-            ActionRoutes(Activation(self.images, access), callers),
-            TagRoutes(Tags(self.images, access, Values(self.rules)), callers),
+            ActionRoutes(Activation(self.images, access, events), callers),
+            TagRoutes(Tags(self.images, access, Values(self.rules), events), callers),
             InfoRoutes(callers, access, [StoreInfo(self.store.name, "memory", {"room": 5}, default=True)]),
         ):
             routes.mount(app)

@@ -153,7 +153,6 @@ class MethodTests(SqlServiceTestCase):
         for method, path in [
             ("GET", "/v2/tasks"),
             ("PUT", f"/v2/images/{image_id}/stage"),
-            ("GET", f"/v2/images/{image_id}/members"),
             ("GET", "/v2/cache"),
             ("GET", "/v2/images/"),
             ("GET", "/v2/"),

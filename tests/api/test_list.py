@@ -237,7 +237,7 @@ class ListTests(SqlServiceTestCase):
             ("min_disk_max=6", ["full", "eq:odd", "one"]),
             ("min_disk_max=99999999999999999999", ["full", "eq:odd", "two", "one"]),
             ("min_disk_min=99999999999999999999", []),
-            ("virtual_size_min=0", []),
+            ("virtual_size_min=0", ["full"]),
             (f"id={one}", ["one"]),
             (f"id=eq:{one.upper()}", ["one"]),
             ("min_ram=5", ["eq:odd", "one"]),

@@ -17,6 +17,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 from glance_tx.db.memory import MemoryImages
 from glance_tx.domain.access import Access
 from glance_tx.domain.catalog import Catalog, CatalogSettings
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.interfaces import IPresence, LeaseOwner
@@ -37,6 +38,7 @@ from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.streaming.memory import BytesReader
 from tests.contracts.store import collect
 from tests.doubles.pools import ThreadClock, inline_lanes
+from tests.doubles.told import Told
 
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ID = "3f6a1c9e-5f0b-4f8e-9d51-0c2f6f6f7a10"
@@ -196,6 +198,8 @@ class World:
         self.presence = KnownDead()
         self.lanes = inline_lanes()
         self.access = Access(PolicyEnforcer())
+        self.told = Told()
+        self.events = Events(self.told)
         self.catalog = self.make_catalog()
 
     def now(self) -> datetime:
@@ -216,7 +220,7 @@ class World:
         """Make a process's catalog."""
         repository, _, reclaimer = self.parts(trouble)
         access = self.access if policy is None else Access(policy)
-        return Catalog(repository, access, reclaimer, self.now, settings or CatalogSettings())
+        return Catalog(repository, access, reclaimer, self.events, self.now, settings or CatalogSettings())
 
     def tools(
         self,
@@ -252,7 +256,7 @@ class World:
     def transfers(self, trouble: Trouble | None = None, **tools: Any) -> Transfers:
         """Make a process's transfers; see `tools`."""
         made = self.tools(trouble, **tools)
-        return Transfers(self.access, {made.store.name: made.store}, made)
+        return Transfers(self.access, {made.store.name: made.store}, made, self.events)
 
     def recovery(self, trouble: Trouble | None = None, most_per_pass: int = 100) -> Recovery:
         """Make a process's recovery."""

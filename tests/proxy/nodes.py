@@ -36,6 +36,7 @@ from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.faults import FaultTable
 from tests.doubles.pools import InlinePool
 from tests.doubles.stock_glance import StockGlance
+from tests.doubles.told import Told
 from tests.doubles.upstreams import RawUpstream, reactor
 from tests.proxy.folders import UnsyncedFiles, absolute, open_files
 from tests.web.raw import RawClient, until
@@ -82,7 +83,8 @@ class NodeTestCase(ServingTestCase):
         self.fills = Fills(FillTools(self.upstream, self.entries, self.lanes, reactor, 60))
         self.cache = Cache(self.entries, self.fills)
         passthrough = PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls))
-        routes = ClientRoutes(self.cache, self.entries, self.grants, self, passthrough, self._count)
+        self.told = Told()
+        routes = ClientRoutes(self.cache, self.entries, self.grants, self, passthrough, self._count, self.told)
         self.mount(self.app)
         routes.mount(self.app)
         await self.entries.start()

@@ -19,6 +19,7 @@ from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, LockSettings, UploadSettings
 from glance_tx.identity.options import AuthSettings
+from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings
 from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
@@ -67,6 +68,19 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     RedisSettings: {"url": None, "prefix": "glance_tx"},
     ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
     ThreadSettings: {"body_threads": 8},
+    PublisherSettings: {
+        "publisher_id": "image.localhost",
+        "disabled": (),
+        "transport_url": None,
+        "exchange": "glance",
+    },
+    NotificationSettings: {
+        "drivers": (),
+        "transport_url": None,
+        "topics": ("notifications",),
+        "backlog": 10_000,
+    },
+    BrokerSettings: {"durable": False},
     WatchSettings: {"look_seconds": 5},
 }
 LISTEN: dict[str, Any] = {

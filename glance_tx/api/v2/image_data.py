@@ -65,10 +65,14 @@ class ImageDataRoutes:
         if download.image.checksum is not None:
             # Hex, and of the whole image even for a part of it: what clients of stock Glance read here.
             headers.append(("Content-MD5", download.image.checksum))
+
+        def tell(_: bool) -> None:
+            self._transfers.sent(caller, download, request.sentLength, request.client_host)
+
         if download.range is None:
-            return Response(200, tuple(headers), download.body)
+            return Response(200, tuple(headers), download.body, on_end=tell)
         headers.append(("Content-Range", content_range(download.range, download.image.size or 0)))
-        return Response(206, tuple(headers), download.body)
+        return Response(206, tuple(headers), download.body, on_end=tell)
 
     async def facts(self, request: Request, image_id: str) -> Response:
         """

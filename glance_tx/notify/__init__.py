@@ -1,0 +1,3 @@
+"""
+What happened, told to whoever wants to know: the log, a Redis channel, a message broker.
+"""
