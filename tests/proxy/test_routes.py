@@ -83,6 +83,30 @@ class DownloadTests(RoutesTestCase):
         await self.get()
         self.assertEqual(self.hits, [(IMAGE, len(DATA))] * 2)
 
+    async def test_sends_are_told(self) -> None:
+        """
+        Downloads that the service behind does not see are told: hits, whole or in part, and those that follow a
+        fill; a fill it has told of itself.
+        """
+        await self.get()
+        self.assertEqual(self.told.events, [])
+        await self.get()
+        await self.get("Range: bytes=0-10")
+        whole, part = self.told.events
+        self.assertEqual((whole.event_type, whole.priority), ("image.send", "INFO"))
+        self.assertEqual(
+            whole.payload,
+            {
+                "bytes_sent": len(DATA),
+                "image_id": IMAGE,
+                "owner_id": None,
+                "receiver_tenant_id": None,
+                "receiver_user_id": None,
+                "destination_ip": "127.0.0.1",
+            },
+        )
+        self.assertEqual((dict(part.payload)["bytes_sent"], part.priority), (11, "INFO"))
+
     async def test_aborted(self) -> None:
         """
         Neither is one that a client does not take to its end.
@@ -98,6 +122,7 @@ class DownloadTests(RoutesTestCase):
         await until(lambda: self.records)
         self.assertFalse(self.records[-1].complete)
         self.assertEqual(self.hits, [])
+        self.assertEqual([event.priority for event in self.told.events], ["ERROR"])
 
     async def test_herd(self) -> None:
         """
