@@ -30,6 +30,7 @@ from glance_tx.domain.errors import (
     StorageQuotaExceeded,
     TagNotFound,
     TooManyUploads,
+    UnknownStore,
 )
 from glance_tx.stores.errors import StoreFull, StoreUnavailable
 from glance_tx.streaming.errors import LaneStopped
@@ -92,6 +93,7 @@ def api_faults() -> FaultTable:
             StoreUnavailable: _try_later,
             TagNotFound: 404,
             TooManyUploads: _try_later,
+            UnknownStore: 400,
             UnsupportedMediaType: _unsupported_media_type,
         }
     )

@@ -229,6 +229,17 @@ class SizeMismatch(DomainError):
 
 
 @frozen
+class UnknownStore(DomainError):
+    """
+    A client named a store for its data that there is not.
+    """
+
+    message = "there is no store {self.name!r}; image data go into {self.known!r}"
+    name: str
+    known: str
+
+
+@frozen
 class FormatRefused(DomainError):
     """
     The data are not of the image's disk format, or not safe to use.

@@ -21,6 +21,7 @@ from glance_tx.domain.errors import (
     SizeMismatch,
     StatusConflict,
     TooManyUploads,
+    UnknownStore,
 )
 from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image, ImageStatus, Location, may_become
@@ -101,7 +102,12 @@ class Transfers:
         return len(self._running)
 
     async def upload(
-        self, caller: Caller, image_id: str, reader: IBodyReader, declared_size: int | None = None
+        self,
+        caller: Caller,
+        image_id: str,
+        reader: IBodyReader,
+        declared_size: int | None = None,
+        store: str | None = None,
     ) -> Image:
         """
         Take the data of a queued image in (contract section 3.2).
@@ -110,7 +116,9 @@ class Transfers:
         not wait for what is cleared up after it.
 
         :param declared_size: Bytes that the sender announced, by whichever means.
+        :param store: Name of the store that the data are to go into, where the caller says.
         :return: The image, active.
+        :raises UnknownStore: There is no such store.
         :raises ImageNotFound: There is none, or the caller may not know of it.
         :raises Forbidden: Policy is against it.
         :raises StatusConflict: The image is not queued.
@@ -125,6 +133,8 @@ class Transfers:
         :raises StreamingError: They did not come whole.
         :raises StoreError: They cannot be kept.
         """
+        if store not in {None, self._tools.store.name}:
+            raise UnknownStore(str(store), self._tools.store.name)
         image = await visible_image(self._repository, self._access, caller, image_id)
         self._access.require("upload_image", caller, image)
         if not may_become(image.status, ImageStatus.SAVING):

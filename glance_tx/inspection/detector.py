@@ -13,8 +13,10 @@ MiB. An inspector that knows enough is fed no more: of most data nothing is look
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
 from oslo_utils.imageutils import format_inspector
@@ -30,6 +32,13 @@ _PIECE_BYTES: Final = 1 << 16
 
 _TELLS_SIZE: Final = frozenset({"iso", "qcow2", "vdi", "vhd", "vhdx", "vmdk"})
 """Formats with a disk size in their header; the other inspectors count what they are fed."""
+
+_ELSEWHERE: Final = MappingProxyType({"descriptor": "The data would be in other files"})
+"""What is wrong with a VMDK that is nothing but a descriptor."""
+
+_PROBED_BYTES: Final = 1 << 16
+_DESCRIPTOR: Final = re.compile(rb"(?:#[^\n]*+\n|\x20*+\r?\n)*+version=[123]\r?\n")
+"""How a VMDK's descriptor begins, for qemu. The inspector takes one that is filled up with zeros for raw data."""
 
 # It quotes the data, at any length, at any level. What counts of it is in the findings.
 logging.getLogger(format_inspector.__name__).setLevel(logging.CRITICAL + 1)
@@ -75,6 +84,9 @@ class FormatDetector:
         Show the first piece, and give what there is behind it.
         """
         head, self._head = bytes(self._head or b""), None
+        if _DESCRIPTOR.match(head, 0, _PROBED_BYTES):
+            del self._open["vmdk"]
+            self._found["vmdk"] = Finding("vmdk", _ELSEWHERE)
         self._show(head[:_HEAD_BYTES])
         return head[_HEAD_BYTES:]
 
@@ -127,8 +139,7 @@ class FormatDetector:
 def _examine(name: str, inspector: Any) -> Finding:
     failed = _failed_checks(inspector)
     if name == "vmdk" and not inspector.has_region("header"):
-        # Nothing but a descriptor, whose extents are other files; the check passes names without a slash.
-        failed["descriptor"] = "The data would be in other files"
+        failed |= _ELSEWHERE  # its own check passes names without a slash
     if failed:
         return Finding(name, failed, subformat=getattr(inspector, "vmdktype", None))
     return Finding(

@@ -74,13 +74,29 @@ def ramdisk(case: ServiceCase) -> RealImage:
     return RealImage(_netboot(case, "initrd.gz"), "ari", "ari")
 
 
-def qcow2(case: ServiceCase) -> RealImage:
+def qemu_img(case: ServiceCase, *arguments: str | Path) -> str:
     """
-    A qcow2 of the ISO.
+    Run ``qemu-img`` and give what it prints.
     """
     program = shutil.which("qemu-img")
     if program is None:
         raise lacking(case, "no qemu-img program: apt install qemu-utils")
+    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def converted(case: ServiceCase, disk_format: str, kind: str, *options: str) -> RealImage:
+    """
+    The ISO in another format.
+
+    :param kind: What ``qemu-img`` calls the format.
+    """
     path = Path(case.mktemp()).absolute()
-    subprocess.run([program, "convert", "-O", "qcow2", iso(case).path, path], check=True)
-    return RealImage(path, "qcow2")
+    qemu_img(case, "convert", "-O", kind, *options, iso(case).path, path)
+    return RealImage(path, disk_format)
+
+
+def qcow2(case: ServiceCase) -> RealImage:
+    """
+    A qcow2 of the ISO.
+    """
+    return converted(case, "qcow2", "qcow2")

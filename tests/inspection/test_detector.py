@@ -34,6 +34,10 @@ def found(data: bytes, length: int = MIB) -> list[Finding]:
     return list(detector.findings())
 
 
+UNREMARKABLE = [b"QFI\xfb", b"version=4\n", b" version=1\n", b"x\nversion=1\n", b"# version=1\n", b"\n" * MIB]
+"""Data that almost are of a format."""
+
+
 class FormatDetectorTests(SynchronousTestCase):
     """
     `FormatDetector` finds every format it knows.
@@ -89,7 +93,7 @@ class FormatDetectorTests(SynchronousTestCase):
         """
         Data of no format are found to be nothing, be they as short as can be.
         """
-        for data in (b"", b"x", disks.raw(), b"some text " * 1000, bytes(2 * MIB), disks.fixed_vhd(), b"QFI\xfb"):
+        for data in (b"", b"x", disks.raw(), b"some text " * 1000, bytes(2 * MIB), disks.fixed_vhd(), *UNREMARKABLE):
             self.assertEqual(found(data), [])
 
     def test_settled(self) -> None:
@@ -158,6 +162,10 @@ class FormatDetectorTests(SynchronousTestCase):
             disks.descriptor(),
             disks.descriptor("monolithicFlat", 'RW 1 FLAT "/etc/passwd" 0'),
             disks.descriptor("streamOptimized").ljust(5 * MIB, b"\n"),
+            disks.descriptor("monolithicFlat", 'RW 1 FLAT "/etc/passwd" 0').ljust(512, b"\0"),
+            b"version=1\n\xff\0",
+            b"  \r\n\n# \xff\n   \n" * 2000 + b"version=3\r\n".ljust(2 * MIB, b"\0"),
+            b'# words\ncreateType="custom"\n' + b"words\n" * 10,
         ):
             (finding,) = found(text)
             self.assertEqual((finding.name, list(finding.failed)), ("vmdk", ["descriptor"]))

@@ -47,7 +47,8 @@ class ImageDataRoutes:
         kind = media_type(request)
         if kind != _OCTETS:
             raise UnsupportedMediaType(kind, (_OCTETS,))
-        await self._transfers.upload(caller, image_id, request.body, _declared_size(request))
+        size, store = _declared_size(request), request.header("X-Image-Meta-Store")
+        await self._transfers.upload(caller, image_id, request.body, size, store)
         return Response(204)
 
     async def download(self, request: Request, image_id: str) -> Response:
