@@ -10,6 +10,7 @@ from typing import Final
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.identity.keystone.options import KeystoneSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
@@ -36,6 +37,7 @@ GLANCE_API: Final = Program(
         NodeSettings,
         LimitSettings,
         AuthSettings,
+        KeystoneSettings,
         PolicySettings,
         ProtectionSettings,
         DatabaseSettings,

@@ -44,9 +44,7 @@ from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
 from glance_tx.domain.values import ImageRules, Values
 from glance_tx.errors import FactualError
-from glance_tx.identity.interfaces import IIdentity
-from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.strategies import make_identity, watched_files
+from glance_tx.identity.strategies import Strategy, challenge, make_strategy
 from glance_tx.inspection.detector import FormatDetector
 from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
@@ -90,11 +88,11 @@ class Options(DaemonOptions):
 @frozen
 class _Foundation:
     """
-    What needs no reactor to be made, and may refuse the configuration.
+    What may refuse the configuration.
     """
 
     access: Access
-    identity: IIdentity
+    strategy: Strategy
     presence: Presence
     store: IStore
     custom: CustomProperties
@@ -114,7 +112,7 @@ def makeService(options: Options) -> IService:
     loaded = load_or_exit(GLANCE_API, options)
     lanes = Lanes(reactor, BodyThreads(0, loaded.settings[ThreadSettings].body_threads, "bodies"))  # type: ignore[arg-type]
     try:
-        foundation = _lay_foundation(loaded, lanes)
+        foundation = _lay_foundation(loaded, lanes, reactor)
     except FactualError as error:
         refuse_to_start(GLANCE_API.name, str(error))
     service = _Service(reactor, loaded.settings, foundation, lanes)
@@ -122,20 +120,20 @@ def makeService(options: Options) -> IService:
     return Daemon(reactor, GLANCE_API.name, log, foundation.warnings, service.parts(), service.edge.ports())
 
 
-def _lay_foundation(loaded: Loaded, lanes: Lanes) -> _Foundation:
+def _lay_foundation(loaded: Loaded, lanes: Lanes, reactor: Any) -> _Foundation:
     settings = loaded.settings
     policy = load_policy(settings[PolicySettings], settings.folders)
     custom = load_properties(settings.folders)
     protections = load_protections(settings[ProtectionSettings], settings.folders, policy.policy)
-    identity = make_identity(settings[AuthSettings])
-    assert identity is not None  # noqa: S101  # the configuration insists on a strategy
+    strategy = make_strategy(settings, reactor)
+    assert strategy is not None  # noqa: S101  # the configuration insists on a strategy
     store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     upgrade(settings[DatabaseSettings].url)
     presence.start()
-    warnings = (*loaded.warnings, *policy.warnings)
-    watched = (policy.source, *watched_files(identity))
-    return _Foundation(Access(policy.policy), identity, presence, store, custom, protections, warnings, watched)
+    warnings = (*loaded.warnings, *policy.warnings, *strategy.warnings)
+    watched = (policy.source, *strategy.watched)
+    return _Foundation(Access(policy.policy), strategy, presence, store, custom, protections, warnings, watched)
 
 
 class _Service:
@@ -168,6 +166,7 @@ class _Service:
         """
         return [
             Part(stop=self._leave),
+            Part(stop=self._foundation.strategy.stop),
             self._lanes,
             self._recipients,
             Part(self._database.start, self._database.stop),
@@ -217,7 +216,7 @@ class _Service:
             self._reactor,
             self._settings,
             checks,
-            api_faults(),
+            api_faults(challenge(self._settings)),
             "glance_api",
             rewrite=without_version,
             compression=JsonCompression.of(self._settings[CompressionSettings], self._reactor, self._lanes),
@@ -251,7 +250,7 @@ class _Service:
             _now,
             CatalogSettings(rules, limits.page_limit_max, self._foundation.protections),
         )
-        callers = Callers(self._foundation.identity)
+        callers = Callers(self._foundation.strategy.identity)
         endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
         VersionRoutes(endpoint).mount(edge.app)
         ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)

@@ -59,12 +59,14 @@ def _unsupported_media_type(exc: UnsupportedMediaType) -> Fault:
     return fault
 
 
-def api_faults() -> FaultTable:
+def api_faults(challenge: str = "Keystone") -> FaultTable:
     """
     Make the table of the image service.
 
     What a store may say and no client can act upon, or should hear (a location that is taken, or not the store's),
     is not listed: it is a defect of this service.
+
+    :param challenge: See `FaultTable`.
     """
     return FaultTable(
         {
@@ -95,5 +97,6 @@ def api_faults() -> FaultTable:
             TooManyUploads: _try_later,
             UnknownStore: 400,
             UnsupportedMediaType: _unsupported_media_type,
-        }
+        },
+        challenge,
     )

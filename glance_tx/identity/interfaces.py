@@ -9,7 +9,7 @@ from zope.interface import Interface
 
 from glance_tx.identity.caller import Caller
 
-__all__ = ["Credentials", "IIdentity"]
+__all__ = ["Credentials", "IIdentity", "ITokens"]
 
 
 @frozen
@@ -35,5 +35,22 @@ class IIdentity(Interface):
         Check credentials.
 
         :raises NotAuthenticated: There is no token, or it is unknown, malformed, expired or revoked.
+        :raises IdentityUnavailable: It cannot be found out now.
+        """
+
+
+class ITokens(Interface):
+    """
+    Tells what is known of one token.
+    """
+
+    async def find(token: str, *, allow_expired: bool = False) -> Caller:
+        """
+        Look a token up.
+
+        :param allow_expired: Whether a token that has expired, not long ago, still counts: a service vouches that
+            it did not when its user's request began.
+        :return: Its holder, without ``service_roles``.
+        :raises NotAuthenticated: It is unknown, malformed, expired or revoked.
         :raises IdentityUnavailable: It cannot be found out now.
         """

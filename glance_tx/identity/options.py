@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from attrs import frozen
 from oslo_config import cfg
 
+from glance_tx.identity.keystone.options import KeystoneSettings, unusable
 from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.values import AbsolutePath
 
@@ -31,7 +32,7 @@ class AuthSettings(Section):
             choices=[
                 ("tokens", "a file of tokens, for one machine and for tests"),
                 ("none", "everybody is an administrator; only at a loopback address"),
-                ("keystone", "not supported yet"),
+                ("keystone", "tokens of an OpenStack Identity service; see [keystone_authtoken]"),
             ],
             help="How a caller is known. There is no default: nobody should find out later that a service was open. "
             "Unset, glance-api does not start, and glance-cache refuses all management requests.",
@@ -54,7 +55,7 @@ def find_unusable_strategy(settings: Settings) -> Iterator[Conflict]:
     """
     auth = settings[AuthSettings]
     if auth.strategy == "keystone":
-        yield Conflict("auth", "strategy", "keystone is not supported yet; use tokens, or none on one machine")
+        yield from unusable(settings[KeystoneSettings])
     if auth.strategy == "tokens" and auth.tokens_file is None:
         yield Conflict("auth", "tokens_file", "is not set, and strategy = tokens needs it")
 
@@ -64,4 +65,4 @@ def require_strategy(settings: Settings) -> Iterator[Conflict]:
     Insist on a strategy, for a daemon that cannot serve without.
     """
     if settings[AuthSettings].strategy is None:
-        yield Conflict("auth", "strategy", "is not set; must be tokens or none (there is no default)")
+        yield Conflict("auth", "strategy", "is not set; must be keystone, tokens or none (there is no default)")

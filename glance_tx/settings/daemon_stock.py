@@ -33,7 +33,7 @@ _PROTECTION: Final = (
 )
 
 _SECTIONS: Final[Mapping[str, str]] = {
-    "keystone_authtoken": "Keystone is not supported yet; [auth] strategy says who is believed",
+    "keystone_authtoken": "Keystone is asked at auth_url, for the facts about a token alone",
     "paste_deploy": "nothing is composed of filters; [auth] strategy alone says who is believed",
     "healthcheck": "/healthcheck is always there, and checks what the daemon needs",
     "profiler": "there is no profiler",
@@ -64,4 +64,16 @@ _SINGLE: Final[Mapping[str, str]] = {
     "pydev_worker_debug_port": "there is no such debugger",
 }
 
-SHARED_STOCK_OPTIONS: Final = (*_PROTECTION, *without_effect(_SECTIONS, _SINGLE))
+_KEYSTONE: Final = (
+    StockOption("keystone_authtoken", "memcached_servers", "answers are remembered in the daemon's own memory"),
+    StockOption("keystone_authtoken", "delay_auth_decision", "a request without a valid token is refused at once"),
+    StockOption(
+        "keystone_authtoken", "auth_section", "the account would be another; write it into this section", fatal=True
+    ),
+)
+
+SHARED_STOCK_OPTIONS: Final = (
+    *_KEYSTONE,
+    *_PROTECTION,
+    *without_effect(_SECTIONS, _SINGLE),
+)

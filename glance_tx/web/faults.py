@@ -72,9 +72,8 @@ def _method_not_allowed(exc: MethodNotAllowed) -> Fault:
     return Fault(405, explanation=str(exc), headers=(("Allow", ", ".join(exc.allowed)),))
 
 
-def _not_authenticated(exc: NotAuthenticated) -> Fault:
-    # RFC 9110 wants a challenge with each 401; clients of the Image API know this scheme.
-    return Fault(401, explanation=str(exc), headers=(("WWW-Authenticate", "Keystone"),))
+def _identity_unavailable(exc: IdentityUnavailable) -> Fault:
+    return Fault(503, explanation=str(exc), headers=(("Retry-After", "5"),))
 
 
 def _range_not_satisfiable(exc: RangeNotSatisfiable) -> Fault:
@@ -103,8 +102,7 @@ _EDGE: Final[Mapping[type[Exception], Rule]] = {
     MultipleRanges: 400,
     RangeNotSatisfiable: _range_not_satisfiable,
     TransferStalled: 408,
-    NotAuthenticated: _not_authenticated,
-    IdentityUnavailable: 503,
+    IdentityUnavailable: _identity_unavailable,
 }
 
 
@@ -116,10 +114,14 @@ class FaultTable:
     already; an entry of the daemon's own takes its place.
 
     :param entries: The daemon's own exceptions.
+    :param challenge: Goes with each 401 as ``WWW-Authenticate``, which RFC 9110 insists on.
     """
 
-    def __init__(self, entries: Mapping[type[Exception], Rule]) -> None:
-        self._rules: dict[type, Rule] = {**_EDGE, **entries}
+    def __init__(self, entries: Mapping[type[Exception], Rule], challenge: str = "Keystone") -> None:
+        def not_authenticated(exc: NotAuthenticated) -> Fault:
+            return Fault(401, explanation=str(exc), headers=(("WWW-Authenticate", challenge),))
+
+        self._rules: dict[type, Rule] = {**_EDGE, NotAuthenticated: not_authenticated, **entries}
 
     def rule_of(self, kind: type[BaseException]) -> Rule | None:
         """

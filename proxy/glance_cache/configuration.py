@@ -6,8 +6,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.options import (
+    CacheListenSettings,
+    CacheSettings,
+    StorageSettings,
+    UpstreamSettings,
+    find_two_accounts,
+)
 from glance_cache.stock_options import STOCK_OPTIONS
+from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings, find_unusable_service_user
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
@@ -30,7 +37,9 @@ GLANCE_CACHE: Final = Program(
         LogSettings,
         UpstreamSettings,
         CacheSettings,
+        ServiceUserSettings,
         AuthSettings,
+        KeystoneSettings,
         PolicySettings,
         RedisSettings,
         PublisherSettings,
@@ -41,7 +50,13 @@ GLANCE_CACHE: Final = Program(
         WatchSettings,
     ),
     # No strategy is fine: management requests are refused then.
-    checks=(find_unusable_strategy, find_open_doors, find_unusable_drivers),
+    checks=(
+        find_unusable_strategy,
+        find_unusable_service_user,
+        find_two_accounts,
+        find_open_doors,
+        find_unusable_drivers,
+    ),
     stock=STOCK_OPTIONS,
 )
 """The program, for `glance_tx.settings.load`."""

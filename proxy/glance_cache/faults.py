@@ -56,9 +56,11 @@ def _refused(exc: UpstreamRefused) -> Response:
     return Response(exc.status, lines, exc.body)
 
 
-def cache_faults() -> FaultTable:
+def cache_faults(challenge: str = "Keystone") -> FaultTable:
     """
     Make the table of the caching tier.
+
+    :param challenge: See `FaultTable`; it goes with the node's own refusals, the upstream's have their own.
     """
     return FaultTable(
         {
@@ -79,5 +81,6 @@ def cache_faults() -> FaultTable:
             UpstreamMismatch: _mismatch,
             UpstreamRefused: _refused,
             UpstreamUnavailable: _upstream_unavailable,
-        }
+        },
+        challenge,
     )

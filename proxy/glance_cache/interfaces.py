@@ -11,7 +11,15 @@ from zope.interface import Attribute, Interface
 
 from glance_tx.streaming.interfaces import IBodySource
 
-__all__ = ["HitTotals", "ICacheIndex", "IEvictionPolicy", "IUpstream", "ImageFacts", "UpstreamCredentials"]
+__all__ = [
+    "HitTotals",
+    "ICacheIndex",
+    "IEvictionPolicy",
+    "IOwnCredentials",
+    "IUpstream",
+    "ImageFacts",
+    "UpstreamCredentials",
+]
 
 
 @frozen
@@ -78,6 +86,26 @@ class IUpstream(Interface):
 
         :raises UpstreamRefused: The upstream answered with anything but the record.
         :raises UpstreamUnavailable: Nobody can be asked.
+        """
+
+
+class IOwnCredentials(Interface):
+    """
+    The node's own credentials.
+    """
+
+    async def get() -> UpstreamCredentials:
+        """
+        Tell them.
+
+        :raises IdentityUnavailable: There are none to be had now.
+        """
+
+    def reject(credentials: UpstreamCredentials) -> bool:
+        """
+        Say that the upstream did not take them (401).
+
+        :return: Whether `get` may have others now.
         """
 
 

@@ -143,7 +143,7 @@ class ManagementRoutes:
         if record.get("status") != "active":
             raise ImageNotActive(image_id, str(record.get("status")))
         if self._tools.prefetcher is None:
-            raise PrefetchImpossible("set [cache] prefetch_token")
+            raise PrefetchImpossible("set [service_user], or [cache] prefetch_token")
         await self._tools.index.enqueue(self._tools.node, image_id, self._tools.now())
         self._tools.prefetcher.wake()
         return Response(202)

@@ -5,19 +5,21 @@ Options of the caching tier.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
 from oslo_config import cfg, types
 
-from glance_tx.settings import Section, option
+from glance_tx.identity.keystone.options import ServiceUserSettings
+from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.daemon import node_name_option
 from glance_tx.settings.values import AbsolutePath, HttpUrl, Word
 from glance_tx.streaming.units import GiB, MiB
 from glance_tx.web.options import ListenSettings
 
-__all__ = ["CacheListenSettings", "CacheSettings", "StorageSettings", "UpstreamSettings"]
+__all__ = ["CacheListenSettings", "CacheSettings", "StorageSettings", "UpstreamSettings", "find_two_accounts"]
 
 
 @frozen(kw_only=True)
@@ -138,7 +140,15 @@ class CacheSettings(Section):
             type=Word(r"[\x21-\x7e]{1,8192}", "1 to 8192 printable ASCII characters without blanks"),
             secret=True,
             help="The token with which the cache itself reads images that were queued by PUT /v2/cache/{image_id}. "
-            "Unset, such requests are refused (409). What was prefetched is served only to callers whom the "
-            "upstream lets download it.",
+            "Where neither it nor [service_user] is set, such requests are refused (409). What was prefetched is "
+            "served only to callers whom the upstream lets download it.",
         )
     )
+
+
+def find_two_accounts(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find a cache that is told to read images as two accounts.
+    """
+    if settings[CacheSettings].prefetch_token is not None and settings[ServiceUserSettings].auth_url is not None:
+        yield Conflict("cache", "prefetch_token", "is set, and so is [service_user]; remove one of them")

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from glance_cache.cache import Cache
 from glance_cache.errors import IndexUnavailable, UpstreamRefused
-from glance_cache.interfaces import ICacheIndex, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ICacheIndex, IOwnCredentials, IUpstream
 from glance_tx.errors import FactualError
 
 __all__ = ["PrefetchTools", "Prefetcher"]
@@ -39,7 +39,7 @@ class PrefetchTools:
     upstream: IUpstream
     index: ICacheIndex
     node: str
-    credentials: UpstreamCredentials
+    credentials: IOwnCredentials
     clock: IReactorTime
 
 
@@ -118,11 +118,9 @@ class Prefetcher:
         :return: Whether it can leave the queue.
         """
         try:
-            facts = await self._tools.upstream.authorize(image_id, self._tools.credentials)
-            if facts is None or not facts.size:
+            if not await self._fill(image_id):
                 self._log.warn("image {image_id} has no data to be prefetched", image_id=image_id)
                 return True
-            await self._tools.cache.fill(facts, self._tools.credentials)
         except UpstreamRefused as error:
             self._log.warn("image {image_id} cannot be prefetched: {error}", image_id=image_id, error=str(error))
             return error.status in _FINAL_REFUSALS
@@ -130,6 +128,26 @@ class Prefetcher:
             self._log.warn("image {image_id} was not prefetched: {error}", image_id=image_id, error=str(error))
             return False
         self._log.info("image {image_id} was prefetched", image_id=image_id)
+        return True
+
+    async def _fill(self, image_id: str) -> bool:
+        """
+        Bring one image into the cache, with other credentials where the first ones are not taken.
+
+        :return: Whether there is anything to be had.
+        """
+        for again in (True, False):
+            credentials = await self._tools.credentials.get()
+            try:
+                facts = await self._tools.upstream.authorize(image_id, credentials)
+                if facts is None or not facts.size:
+                    return False
+                await self._tools.cache.fill(facts, credentials)
+            except UpstreamRefused as error:
+                if error.status != 401 or not self._tools.credentials.reject(credentials) or not again:
+                    raise
+            else:
+                break
         return True
 
     async def _sleep(self) -> None:

@@ -5,10 +5,11 @@ The caching tier, put together: ``twistd glance-cache``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from attrs import frozen
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -30,24 +31,27 @@ from glance_cache.hit_journal import HitJournal
 from glance_cache.hits import HitCounter
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
-from glance_cache.interfaces import ICacheIndex, UpstreamCredentials
+from glance_cache.interfaces import ICacheIndex, IOwnCredentials, UpstreamCredentials
 from glance_cache.links import Links
 from glance_cache.management import ManagementRoutes, ManagementTools, Managers
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.own import FixedCredentials, KeystoneCredentials
 from glance_cache.passthrough import PassThrough
 from glance_cache.prefetch import Prefetcher, PrefetchTools
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.space import SpaceAccount
 from glance_cache.upstream import GlanceUpstream
 from glance_tx.errors import FactualError
+from glance_tx.identity.keystone.account import Account
+from glance_tx.identity.keystone.options import ServiceUserSettings
 from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.strategies import make_identity, watched_files
+from glance_tx.identity.strategies import Strategy, challenge, make_strategy
 from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
-from glance_tx.settings import Settings
+from glance_tx.settings import Problem, Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
 from glance_tx.streaming.lanes import BodyThreads, Lanes
@@ -96,13 +100,42 @@ def makeService(options: Options) -> IService:
     settings = loaded.settings
     try:
         policy = load_policy(settings[PolicySettings], settings.folders)
-        identity = make_identity(settings[AuthSettings])
+        strategy = make_strategy(settings, reactor)
+        service_user = settings[ServiceUserSettings]
+        account = None if service_user.auth_url is None else Account(service_user, reactor)
     except FactualError as error:
         refuse_to_start(GLANCE_CACHE.name, str(error))
-    watched = (policy.source, *watched_files(identity))
-    node = _Node(reactor, settings, Managers(identity, policy.policy), watched)
-    warnings = (*loaded.warnings, *policy.warnings)
+    identity = _Identity(strategy, account)
+    watched = (policy.source, *identity.watched())
+    managers = Managers(None if strategy is None else strategy.identity, policy.policy)
+    node = _Node(reactor, settings, identity, managers, watched)
+    warnings = (*loaded.warnings, *policy.warnings, *identity.warnings())
     return Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
+
+
+@frozen
+class _Identity:
+    """
+    Who may manage the node, and as whom it reads images itself.
+    """
+
+    strategy: Strategy | None
+    account: Account | None
+
+    def warnings(self) -> Iterator[Problem]:
+        if self.strategy is not None:
+            yield from self.strategy.warnings
+        if self.account is not None:
+            yield from self.account.warnings()
+
+    def watched(self) -> Sequence[Source[Any]]:
+        return () if self.strategy is None else self.strategy.watched
+
+    async def stop(self) -> None:
+        if self.strategy is not None:
+            await self.strategy.stop()
+        if self.account is not None:
+            await self.account.stop()
 
 
 class _Node:
@@ -110,14 +143,23 @@ class _Node:
     One caching node: what it is made of, and in which order that starts.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, managers: Managers, watched: Sequence[Source[Any]]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        identity: _Identity,
+        managers: Managers,
+        watched: Sequence[Source[Any]],
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._identity = identity
         cache_settings = settings[CacheSettings]
         self._lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
         checks = HealthChecks(reactor)
         watch_disable_file(checks, settings[HealthcheckSettings], self._lanes)
-        self.edge = Edge(reactor, settings, checks, cache_faults(), "glance_cache", rewrite=without_minor_version)
+        faults = cache_faults(challenge(settings))
+        self.edge = Edge(reactor, settings, checks, faults, "glance_cache", rewrite=without_minor_version)
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
@@ -144,6 +186,7 @@ class _Node:
         parts: list[IPart] = [
             self._lanes,
             Part(stop=self._connections.closeCachedConnections),
+            Part(stop=self._identity.stop),
             self._entries,
             self._index,
             self._hits,
@@ -204,14 +247,20 @@ class _Node:
         return HitCounter(journal, self._lanes.lane("hits"), self._index, node, self._reactor)
 
     def _make_prefetcher(self) -> Prefetcher | None:
-        settings = self._settings[CacheSettings]
-        # Where nobody has to prove who he is, neither has this node.
-        if settings.prefetch_token is None and self._settings[AuthSettings].strategy != "none":
+        credentials = self._own_credentials()
+        if credentials is None:
             return None
-        credentials = UpstreamCredentials(auth_token=settings.prefetch_token)
-        return Prefetcher(
-            PrefetchTools(self._cache, self._upstream, self._index, settings.node_name, credentials, self._reactor)
-        )
+        node = self._settings[CacheSettings].node_name
+        return Prefetcher(PrefetchTools(self._cache, self._upstream, self._index, node, credentials, self._reactor))
+
+    def _own_credentials(self) -> IOwnCredentials | None:
+        if self._identity.account is not None:
+            return KeystoneCredentials(self._identity.account.token)
+        token = self._settings[CacheSettings].prefetch_token
+        # Where nobody has to prove who he is, neither has this node.
+        if token is None and self._settings[AuthSettings].strategy != "none":
+            return None
+        return FixedCredentials(UpstreamCredentials(auth_token=token))
 
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app

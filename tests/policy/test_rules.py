@@ -236,6 +236,37 @@ class DefaultRuleTests(SynchronousTestCase):
         """
         self.assertTrue(self.policy.allows("modify_image", Caller("u", "red", ("MeMbEr",)), PRIVATE))
 
+    def test_outside_projects(self) -> None:
+        """
+        Nothing passes for who acts for a domain or for the whole cloud, whatever his roles are there.
+        """
+        for scope in ({"domain_id": "d"}, {"system_scope": "all"}):
+            caller = Caller("u", None, ("admin", "member", "reader", "service"), **scope)
+            for rule in DEFAULT_RULES:
+                self.assertFalse(self.policy.allows(rule, caller, PUBLIC), rule)
+
+    def test_services_token(self) -> None:
+        """
+        The role of a service counts by its own token too, where services are meant, and nowhere else.
+        """
+        caller = Caller("u", "blue", ("member", "reader"), service_roles=("service", "admin"))
+        passes = {rule for rule in DEFAULT_RULES if self.policy.allows(rule, caller, PRIVATE)}
+        without = {rule for rule in DEFAULT_RULES if self.policy.allows(rule, OUTSIDER, PRIVATE)}
+        self.assertEqual(passes - without, SERVICES | {"add_image_location"})
+
+    def test_facts_of_a_token(self) -> None:
+        """
+        An operator's rules may ask for domains, and for the administrators' project.
+        """
+        policy = PolicyEnforcer(
+            {"a": "user_domain_id:d1", "b": "project_domain_id:d2", "c": "role:admin and is_admin_project:True"}
+        )
+        known = Caller("u", "p", ("admin",), user_domain_id="d1", project_domain_id="d2")
+        other = Caller("u", "p", ("admin",), is_admin_project=False)
+        for rule in "abc":
+            self.assertTrue(policy.allows(rule, known, {}), rule)
+            self.assertFalse(policy.allows(rule, other, {}), rule)
+
     def test_unknown_rule(self) -> None:
         """
         A rule that does not exist is an error, and not the open rule ``default``.
@@ -269,7 +300,7 @@ class OwnRuleTests(SynchronousTestCase):
         """
         A rule that asks for something else is refused: it would never pass, and its negation always.
         """
-        for fact in ("is_admin_project:True", "user_domain_id:default", "is_admin:True", "token.project.id:x"):
+        for fact in ("user_domain_name:Default", "is_admin:True", "token.project.id:x"):
             for text in (fact, f"role:member and not {fact}"):
                 error = self.assertRaises(BadRule, PolicyEnforcer, {"cache_list": text})
                 name = fact.partition(":")[0].partition(".")[0]

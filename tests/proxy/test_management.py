@@ -13,6 +13,7 @@ from glance_cache.errors import IndexUnavailable
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, UpstreamCredentials
 from glance_cache.management import ManagementRoutes, ManagementTools, Managers
+from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher, PrefetchTools
 from glance_tx.identity.caller import Caller
 from glance_tx.identity.interfaces import IIdentity
@@ -84,7 +85,7 @@ class ManagementTestCase(NodeTestCase):
         self.totals = {IMAGE: HitTotals(7, 7 * len(DATA), LAST_AT)}
         self.prefetcher = None
         if self.has_credentials:
-            credentials = UpstreamCredentials(auth_token="admin")
+            credentials = FixedCredentials(UpstreamCredentials(auth_token="admin"))
             self.prefetcher = Prefetcher(
                 PrefetchTools(self.cache, self.upstream, self.index, NODE, credentials, reactor)
             )

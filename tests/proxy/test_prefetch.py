@@ -14,13 +14,14 @@ from glance_cache.cache import Cache
 from glance_cache.errors import IndexUnavailable, UpstreamRefused, UpstreamUnavailable
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import ICacheIndex, ImageFacts, UpstreamCredentials
+from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher, PrefetchTools
 from tests.doubles.pools import SteppedPool
 from tests.proxy.filling import FillTestCase
 from tests.proxy.folders import DATA, IMAGE, OTHER
 
 NODE = "node-1"
-NODES_OWN = UpstreamCredentials(auth_token="node")
+NODES_OWN = FixedCredentials(UpstreamCredentials(auth_token="node"))
 
 
 class PrefetchTestCase(FillTestCase):

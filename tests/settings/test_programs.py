@@ -18,6 +18,7 @@ from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings
 from glance_tx.identity.options import AuthSettings
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings
 from glance_tx.policy.options import PolicySettings
@@ -32,6 +33,19 @@ from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettin
 from tests.settings.files import ConfigurationTestCase
 
 AUTH = "[auth]\nstrategy = tokens\ntokens_file = /t\n"
+KEYSTONE = """
+[auth]
+strategy = keystone
+[keystone_authtoken]
+www_authenticate_uri = http://controller:5000
+auth_url = http://controller:5000
+auth_type = password
+project_domain_name = Default
+user_domain_name = Default
+project_name = service
+username = glance
+password = hush
+"""
 CACHE = "[DEFAULT]\nimage_cache_dir = /c\n[upstream]\nurls = http://a\n"
 
 SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
@@ -83,6 +97,37 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     BrokerSettings: {"durable": False},
     WatchSettings: {"look_seconds": 5},
 }
+ACCOUNT: dict[str, Any] = {
+    "auth_url": None,
+    "auth_type": "password",
+    "username": None,
+    "user_id": None,
+    "user_domain_name": None,
+    "user_domain_id": None,
+    "password": None,
+    "project_name": None,
+    "project_id": None,
+    "project_domain_name": None,
+    "project_domain_id": None,
+    "domain_name": None,
+    "domain_id": None,
+    "system_scope": None,
+    "application_credential_id": None,
+    "application_credential_name": None,
+    "application_credential_secret": None,
+    "cafile": None,
+    "certfile": None,
+    "keyfile": None,
+    "insecure": False,
+    "timeout_seconds": 10.0,
+    "retries": 3,
+}
+SHARED_DEFAULTS[KeystoneSettings] = ACCOUNT | {
+    "www_authenticate_uri": None,
+    "cache_seconds": 300,
+    "service_token_roles": ("service",),
+    "service_token_roles_required": False,
+}
 LISTEN: dict[str, Any] = {
     "bind_host": "0.0.0.0",
     "bind_port": 9292,
@@ -125,6 +170,7 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     UpstreamSettings: {"urls": ("http://a",), "connect_seconds": 5, "head_seconds": 60, "stall_seconds": 60},
     CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60, "prefetch_token": None},
     AuthSettings: {"strategy": None, "tokens_file": None},
+    ServiceUserSettings: ACCOUNT,
 }
 
 
@@ -187,7 +233,7 @@ class RequirementTests(ConfigurationTestCase):
         """
         self.assertEqual(
             self.problems(GLANCE_API, "[paste_deploy]\nflavor = keystone\n"),
-            ["[auth] strategy: is not set; must be tokens or none (there is no default)"],
+            ["[auth] strategy: is not set; must be keystone, tokens or none (there is no default)"],
         )
 
     def test_cache_without_everything(self) -> None:
@@ -220,13 +266,78 @@ class RequirementTests(ConfigurationTestCase):
 
     def test_keystone(self) -> None:
         """
-        Strategy keystone is refused as not supported yet.
+        Strategy keystone needs an account at a Keystone, and says all that it lacks.
         """
         for program, text in ((GLANCE_API, ""), (GLANCE_CACHE, CACHE)):
             self.assertEqual(
                 self.problems(program, f"{text}[auth]\nstrategy = keystone\n"),
-                ["[auth] strategy: keystone is not supported yet; use tokens, or none on one machine"],
+                [
+                    "[keystone_authtoken] auth_url: is not set",
+                    "[keystone_authtoken] username: is not set; set it, or user_id",
+                    "[keystone_authtoken] password: is not set, and password needs it",
+                    "[keystone_authtoken] project_name: is not set; set a project, a domain or system_scope",
+                ],
             )
+            self.assertEqual(
+                self.problems(
+                    program, f"{text}{KEYSTONE}system_scope = all\ninsecure = 1\ncafile = /c\nkeyfile = /k\n"
+                ),
+                [
+                    "[keystone_authtoken] system_scope: goes not with project_name: a token has one scope",
+                    "[keystone_authtoken] certfile: is not set, and keyfile is of no use without it",
+                    "[keystone_authtoken] insecure: is true, which makes cafile pointless; remove one of them",
+                ],
+            )
+            self.assertEqual(
+                self.problems(program, f"{text}{KEYSTONE}auth_type = v3applicationcredential\n"),
+                [
+                    f"[keystone_authtoken] application_credential_{problem}"
+                    for problem in (
+                        "secret: is not set, and v3applicationcredential needs it",
+                        "id: is not set; set it, or application_credential_name and the user",
+                    )
+                ],
+            )
+
+    def test_keystone_as_operators_have_it(self) -> None:
+        """
+        A section as a stock Glance has it is taken as it stands; what has no effect is said once.
+        """
+        more = "memcached_servers = a:11211\ndelay_auth_decision = true\nregion_name = R\n"
+        more += "service_token_roles = service,x\n"
+        for program, text in ((GLANCE_API, ""), (GLANCE_CACHE, CACHE)):
+            loaded = self.loaded(program, f"{text}{KEYSTONE}{more}")
+            self.assertEqual(
+                [warning.option for warning in loaded.warnings],
+                ["memcached_servers", "delay_auth_decision", "region_name"],
+            )
+            keystone = loaded.settings[KeystoneSettings]
+            self.assertEqual(keystone.auth_url, "http://controller:5000")
+            self.assertEqual(keystone.service_token_roles, ("service", "x"))
+            problems = self.problems(program, f"{text}{KEYSTONE}auth_section = elsewhere\n")
+            self.assertIn("not supported", problems[0])
+
+    def test_keystone_inherited(self) -> None:
+        """
+        Without the strategy the section may have anything in it that is well-formed.
+        """
+        for program, text in ((GLANCE_API, AUTH), (GLANCE_CACHE, CACHE)):
+            self.loaded(program, f"{text}[keystone_authtoken]\nusername = glance\n")
+
+    def test_service_user(self) -> None:
+        """
+        The cache's own account is whole, or not there at all, and the only one.
+        """
+        self.assertEqual(
+            self.problems(GLANCE_CACHE, f"{CACHE}[service_user]\nusername = u\npassword = p\nproject_name = s\n"),
+            ["[service_user] auth_url: is not set"],
+        )
+        whole = "[service_user]\nauth_url = http://k\nusername = u\npassword = p\nproject_name = s\n"
+        self.loaded(GLANCE_CACHE, CACHE + whole)
+        self.assertEqual(
+            self.problems(GLANCE_CACHE, f"{CACHE}{whole}[cache]\nprefetch_token = t\n"),
+            ["[cache] prefetch_token: is set, and so is [service_user]; remove one of them"],
+        )
 
     def test_none_is_local(self) -> None:
         """
@@ -272,7 +383,9 @@ class RequirementTests(ConfigurationTestCase):
         cache = self.loaded(GLANCE_CACHE, f"{CACHE}{secret}[cache]\nprefetch_token = hush\n").settings
         self.assertEqual(api[DatabaseSettings].url, "mysql://u:hush@h/d")
         self.assertEqual(cache[CacheSettings].prefetch_token, "hush")
-        self.assertNotIn("hush", repr(api) + repr(cache))
+        keystone = self.loaded(GLANCE_CACHE, f"{CACHE}{KEYSTONE}application_credential_secret = hush\n").settings
+        self.assertEqual(keystone[KeystoneSettings].password, "hush")
+        self.assertNotIn("hush", repr(api) + repr(cache) + repr(keystone))
 
 
 PROTECTING = {

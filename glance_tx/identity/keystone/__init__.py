@@ -1,0 +1,3 @@
+"""
+Strategy ``keystone``: tokens of an OpenStack Identity service, API v3.
+"""
