@@ -22,6 +22,7 @@ from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors
+from glance_tx.workers.options import WorkerSettings
 
 __all__ = ["GLANCE_API", "lock_folder"]
 
@@ -29,6 +30,7 @@ GLANCE_API: Final = Program(
     name="glance-api",
     sections=(
         ListenSettings,
+        WorkerSettings,
         HttpSettings,
         CompressionSettings,
         CorsSettings,

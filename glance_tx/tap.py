@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, frozen
 from twisted.application.service import IService
 
 from glance_tx.api.faults import api_faults
@@ -52,7 +52,7 @@ from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
-from glance_tx.settings import Loaded, Settings
+from glance_tx.settings import Settings, load
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
 from glance_tx.stores.filesystem import FilesystemSettings
@@ -70,10 +70,16 @@ from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.options import ListenSettings
 from glance_tx.web.watching import watch_files
+from glance_tx.workers.child import ParentLink
+from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, Handover
+from glance_tx.workers.options import WorkerSettings
+from glance_tx.workers.parent import Program as ParentProgram
+from glance_tx.workers.parent import make_parent
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "make_worker"]
 
 _STORE = "file"
+_METRICS = "glance_api"
 
 
 class Options(DaemonOptions):
@@ -86,19 +92,27 @@ class Options(DaemonOptions):
 
 
 @frozen
-class _Foundation:
+class _Files:
     """
-    What may refuse the configuration.
+    What other files than the configuration say.
     """
 
     access: Access
     strategy: Strategy
-    presence: Presence
-    store: IStore
     custom: CustomProperties
     protections: Protections
     warnings: tuple[object, ...]
     watched: tuple[Source[Any], ...]
+
+
+@frozen(kw_only=True)
+class _Foundation(_Files):
+    """
+    What may refuse the configuration.
+    """
+
+    presence: Presence
+    store: IStore
 
 
 def makeService(options: Options) -> IService:
@@ -110,30 +124,75 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
 
     loaded = load_or_exit(GLANCE_API, options)
-    lanes = Lanes(reactor, BodyThreads(0, loaded.settings[ThreadSettings].body_threads, "bodies"))  # type: ignore[arg-type]
+    settings = loaded.settings
+    prepare = partial(_prepare, reactor)
+    if settings[WorkerSettings].count > 1:
+        read = partial(load, GLANCE_API, options["config_files"], options["config_dirs"])
+        return make_parent(reactor, ParentProgram(GLANCE_API.name, __name__, _METRICS, read, prepare), loaded)
     try:
-        foundation = _lay_foundation(loaded, lanes, reactor)
+        warnings = (*loaded.warnings, *prepare(settings))
+        service = _make_service(reactor, settings)
     except FactualError as error:
         refuse_to_start(GLANCE_API.name, str(error))
-    service = _Service(reactor, loaded.settings, foundation, lanes)
-    log = loaded.settings[LogSettings]
-    return Daemon(reactor, GLANCE_API.name, log, foundation.warnings, service.parts(), service.edge.ports())
+    return Daemon(reactor, GLANCE_API.name, settings[LogSettings], warnings, service.parts(), service.edge.ports())
 
 
-def _lay_foundation(loaded: Loaded, lanes: Lanes, reactor: Any) -> _Foundation:
-    settings = loaded.settings
+def make_worker(reactor: Any, handover: Handover) -> IService:
+    """
+    Make the service that a worker runs, below the parent that `makeService` makes.
+
+    :raises FactualError: It cannot start.
+    """
+    service = _make_service(reactor, handover.settings)
+    link = ParentLink(reactor, service.edge.metrics, {SIBLING_DIED: service.hurry_recovery})
+    daemon = Daemon(
+        reactor,
+        GLANCE_API.name,
+        handover.settings[LogSettings],
+        (),
+        [link, *service.parts()],
+        service.edge.inherited_ports(handover.sockets),
+        when_ready=link.say_ready,
+        worker=handover.slot,
+    )
+    link.obey(REOPEN_LOG, daemon.reopen_log)
+    return daemon
+
+
+def _prepare(reactor: Any, settings: Settings) -> tuple[object, ...]:
+    """
+    Do once what all processes need, and find out what would keep each of them from starting. Blocks.
+
+    :return: What is to be said of the configuration.
+    :raises FactualError: No process can start.
+    """
+    files = _read_files(reactor, settings)
+    upgrade(settings[DatabaseSettings].url)
+    return files.warnings
+
+
+def _make_service(reactor: Any, settings: Settings) -> _Service:
+    lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
+    return _Service(reactor, settings, _lay_foundation(reactor, settings, lanes), lanes)
+
+
+def _read_files(reactor: Any, settings: Settings) -> _Files:
     policy = load_policy(settings[PolicySettings], settings.folders)
     custom = load_properties(settings.folders)
     protections = load_protections(settings[ProtectionSettings], settings.folders, policy.policy)
     strategy = make_strategy(settings, reactor)
     assert strategy is not None  # noqa: S101  # the configuration insists on a strategy
+    watched = (policy.source, *strategy.watched)
+    warnings = (*policy.warnings, *strategy.warnings)
+    return _Files(Access(policy.policy), strategy, custom, protections, warnings, watched)
+
+
+def _lay_foundation(reactor: Any, settings: Settings, lanes: Lanes) -> _Foundation:
+    files = _read_files(reactor, settings)
     store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
-    upgrade(settings[DatabaseSettings].url)
     presence.start()
-    warnings = (*loaded.warnings, *policy.warnings, *strategy.warnings)
-    watched = (policy.source, *strategy.watched)
-    return _Foundation(Access(policy.policy), strategy, presence, store, custom, protections, warnings, watched)
+    return _Foundation(**asdict(files, recurse=False), presence=presence, store=store)
 
 
 class _Service:
@@ -174,6 +233,12 @@ class _Service:
             Part(stop=self._transfers.stop),
             self._watch,
         ]
+
+    def hurry_recovery(self) -> None:
+        """
+        Clear up at once after a process of this node that died.
+        """
+        self._recovery.hurry()
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
@@ -217,7 +282,7 @@ class _Service:
             self._settings,
             checks,
             api_faults(challenge(self._settings)),
-            "glance_api",
+            _METRICS,
             rewrite=without_version,
             compression=JsonCompression.of(self._settings[CompressionSettings], self._reactor, self._lanes),
         )

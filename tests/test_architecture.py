@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"glance_tx": ROOT / "glance_tx", "glance_cache": ROOT / "proxy" / "glance_cache"}
 
-FOUNDATION = {"streaming", "stores", "inspection", "identity", "policy", "web", "redis", "notify"}
+FOUNDATION = {"streaming", "stores", "inspection", "identity", "policy", "web", "redis", "notify", "workers"}
 BASE = {"errors", "settings", "telemetry"}
 
 # What a package of glance_tx may import of glance_tx, besides itself. A dotted name allows one module only.
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "identity": BASE,
     "policy": BASE | {"identity.caller"},
     "web": BASE | {"streaming", "identity", "policy"},
+    "workers": BASE | {"web", "__version__"},
     "domain": {
         "errors",
         "streaming",

@@ -71,6 +71,7 @@ class Recovery:
         # How often each lease resisted: those that never did go first, so that none waits behind a store that is away.
         self._resisted: dict[tuple[str, int], int] = {}
         self._pass: Deferred[None] | None = None
+        self._hurry = False
         self._loop = LoopingCall(self._begin_pass)
         self._loop.clock = clock
 
@@ -89,19 +90,43 @@ class Recovery:
         """
         self._loop.start(self._settings.interval_seconds)
 
+    def hurry(self) -> None:
+        """
+        Make a pass now, or after the one under way: a process of this node is known to have died.
+        """
+        if not self._loop.running:
+            return
+        if self._pass is not None:
+            self._hurry = True
+        else:
+            self._loop.stop()
+            self.start()
+
     async def stop(self) -> None:
         """
         Stop, and wait for the pass under way to leave off.
         """
         if self._loop.running:
             self._loop.stop()
-        if self._pass is not None:
-            self._pass.cancel()
-            await self._pass
+        under_way = self._pass
+        if under_way is not None:
+            under_way.cancel()
+            await under_way
 
     def _begin_pass(self) -> Deferred[None]:
-        self._pass = Deferred.fromCoroutine(self._logged_pass())
-        return self._pass
+        passed = self._pass = Deferred.fromCoroutine(self._passes())
+        if passed.called:
+            self._pass = None
+        return passed
+
+    async def _passes(self) -> None:
+        try:
+            await self._logged_pass()
+            while self._hurry and self._loop.running:
+                self._hurry = False
+                await self._logged_pass()
+        finally:
+            self._pass = None
 
     async def _logged_pass(self) -> None:
         try:

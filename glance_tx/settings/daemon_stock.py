@@ -43,7 +43,6 @@ _SECTIONS: Final[Mapping[str, str]] = {
 }
 
 _SINGLE: Final[Mapping[str, str]] = {
-    "workers": "one process serves",
     "tcp_keepidle": "transfers have deadlines of their own (stall_timeout)",
     "http_keepalive": "connections are kept as clients ask",
     "secure_proxy_ssl_header": "set public_endpoint instead",

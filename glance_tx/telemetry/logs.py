@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Final, Literal, Protocol, TextIO
 
@@ -75,26 +76,30 @@ def _level(event: LogEvent) -> str:
 
 def format_text(event: LogEvent) -> str:
     """
-    Make one line of an event; further lines of its text, and a traceback, are indented by a tab.
+    Make one line of an event; further lines of its text, and a traceback, are indented by a tab. The number of the
+    worker that writes follows the logger's name, after a slash.
     """
     text = _message(event)
     traceback = _traceback(event)
     if traceback is not None:
         text = f"{text}\n{traceback}".strip()
     text = text.rstrip("\n").replace("\n", "\n\t")
-    return f"{_time(event)} {_level(event)} [{event.get('log_namespace', '-')}] {text}\n"
+    worker = f"/{event['worker']}" if "worker" in event else ""
+    return f"{_time(event)} {_level(event)} [{event.get('log_namespace', '-')}{worker}] {text}\n"
 
 
 def format_json(event: LogEvent) -> str:
     """
-    Make one line of an event, a JSON object: ``time``, ``level``, ``logger``, and ``message`` (with ``traceback``
-    after a failure), or the facts of a finished request.
+    Make one line of an event, a JSON object: ``time``, ``level``, ``logger``, ``worker`` where there are several, and
+    ``message`` (with ``traceback`` after a failure), or the facts of a finished request.
     """
     document: dict[str, object] = {
         "time": _time(event),
         "level": _level(event),
         "logger": event.get("log_namespace", "-"),
     }
+    if "worker" in event:
+        document["worker"] = event["worker"]
     access = event.get("access")
     if access is not None:
         document.update(access)
@@ -128,25 +133,24 @@ class LogFile:
     """
 
     path: Path
-    _file: TextIO = field(init=False, repr=False)
+    _file: FileIO = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._file = self._open()
 
-    def _open(self) -> TextIO:
-        return self.path.open("a", encoding="utf-8", errors="backslashreplace")
+    def _open(self) -> FileIO:
+        return self.path.open("ab", buffering=0)
 
     def write(self, text: str, /) -> object:
         """
-        Append text.
+        Append text, in one piece: other processes may be writing to the file.
         """
-        return self._file.write(text)
+        return self._file.write(text.encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """
-        Hand what was written to the operating system.
+        Do nothing: what was written is with the operating system.
         """
-        self._file.flush()
 
     def reopen(self) -> None:
         """
@@ -178,14 +182,21 @@ def open_log(log_file: Path | None) -> LogFile | TextIO:
     return sys.__stderr__ or sys.stderr
 
 
-def log_observer(out: _Writable, log_format: LogFormat, *, debug: bool) -> ILogObserver:
+def log_observer(out: _Writable, log_format: LogFormat, *, debug: bool, worker: int | None = None) -> ILogObserver:
     """
     Make the observer that a daemon's application carries: ``application.setComponent(ILogObserver, ...)`` has
     ``twistd`` log through it.
 
     :param debug: Write events below ``info`` too.
+    :param worker: Said in every line, where several processes write to one log: which of them this is.
     """
-    lines = FileLogObserver(out, _FORMATS[log_format])  # type: ignore[arg-type]  # it wants IO, and uses two methods
+
+    def line(event: LogEvent) -> str:
+        return form({**event, "worker": worker})
+
+    form = _FORMATS[log_format]
+    # It wants IO, and uses two methods.
+    lines = FileLogObserver(out, form if worker is None else line)  # type: ignore[arg-type]
     lowest = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug if debug else LogLevel.info)
     return FilteringLogObserver(lines, [lowest])
 

@@ -4,16 +4,16 @@ Numbers for a monitoring system, in a registry of our own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from attrs import field, frozen
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from glance_tx.telemetry.access import AccessRecord
 
-__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Metrics", "RequestMetrics"]
+__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Metric", "Metrics", "RequestMetrics", "expose"]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
@@ -78,11 +78,28 @@ class Metrics:
         """
         return Histogram(name, meaning, labels, namespace=self._prefix, registry=self._registry, buckets=buckets)
 
+    def collect(self) -> Iterable[Metric]:
+        """
+        Read all metrics.
+        """
+        return self._registry.collect()
+
     def render(self) -> Exposition:
         """
         Write all metrics down in the text format of Prometheus.
         """
-        return Exposition(CONTENT_TYPE_LATEST, generate_latest(self._registry))
+        return expose(self._registry)
+
+
+class _Collected(Protocol):
+    def collect(self) -> Iterable[Metric]: ...
+
+
+def expose(collected: _Collected) -> Exposition:
+    """
+    Write metrics down in the text format of Prometheus.
+    """
+    return Exposition(CONTENT_TYPE_LATEST, generate_latest(collected))
 
 
 class RequestMetrics:

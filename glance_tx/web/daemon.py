@@ -79,6 +79,10 @@ def load_or_exit(program: Program, options: DaemonOptions) -> Loaded:
         refuse_to_start(program.name, str(error))
 
 
+def _no_call() -> None:
+    pass
+
+
 class IPart(Protocol):
     """
     Something that a daemon starts before it serves, and stops after it has.
@@ -126,10 +130,15 @@ class Daemon(MultiService):
     Parts that are started one after another, then ports that are served; and the other way round at the end.
 
     A part or a port that cannot be started ends the process, with one line in the log and an exit status that is
-    not 0. On SIGHUP the log file is opened anew, as those who rotate logs expect.
+    not 0. On SIGHUP the log file is opened anew, as those who rotate logs expect. SIGTERM and SIGINT stop it, with
+    status 0 at the end.
 
     :param log: How the daemon logs.
     :param warnings: What is to be said of the configuration.
+    :param when_ready: Called when all ports are served.
+    :param on_hangup: Called on SIGHUP, after the log was opened anew.
+    :param worker: Which of several processes that share a log this is.
+    :param part_seconds: How long one part may take to stop.
     """
 
     _log = Logger()
@@ -142,6 +151,11 @@ class Daemon(MultiService):
         warnings: Sequence[object],
         parts: Sequence[IPart],
         ports: Sequence[WebService],
+        *,
+        when_ready: Callable[[], object] = _no_call,
+        on_hangup: Callable[[], object] = _no_call,
+        worker: int | None = None,
+        part_seconds: float = PART_SECONDS,
     ) -> None:
         super().__init__()
         self.setName(name)
@@ -150,10 +164,15 @@ class Daemon(MultiService):
         self._log_settings = log
         self._warnings = warnings
         self._parts = tuple(parts)
+        self._when_ready = when_ready
+        self._on_hangup = on_hangup
+        self._worker = worker
+        self._part_seconds = part_seconds
         self._log_file: LogFile | None = None
-        self._hangup: Any = None
+        self._handlers: dict[signal.Signals, Any] = {}
         self._started: list[IPart] = []
         self._starting: Deferred[None] | None = None
+        self._ending = False
 
     def setServiceParent(self, parent: Componentized) -> None:
         """
@@ -166,7 +185,8 @@ class Daemon(MultiService):
             refuse_to_start(str(self.name), f"cannot write the log {settings.log_file}: {error.strerror}")
         self._log_file = out if isinstance(out, LogFile) else None
         set_log_level(debug=settings.debug)
-        parent.setComponent(ILogObserver, log_observer(out, settings.log_format, debug=settings.debug))
+        observer = log_observer(out, settings.log_format, debug=settings.debug, worker=self._worker)
+        parent.setComponent(ILogObserver, observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -175,7 +195,7 @@ class Daemon(MultiService):
         """
         super().startService()
         # twistd leaves this signal alone, and it would end the process.
-        self._hangup = signal.signal(signal.SIGHUP, self._hung_up)
+        self._handle(signal.SIGHUP, self._hung_up)
         for warning in self._warnings:
             # Not as "warning": Twisted takes an event with that key for one of Python's warnings.
             self._log.warn("{problem}", problem=str(warning))
@@ -188,14 +208,22 @@ class Daemon(MultiService):
 
         :return: Fires when it has stopped.
         """
-        if self._hangup is not None:
-            signal.signal(signal.SIGHUP, self._hangup)
-            self._hangup = None
         return Deferred.fromCoroutine(self._stop())
+
+    def _handle(self, number: signal.Signals, handler: Callable[..., object]) -> None:
+        former = signal.getsignal(number)
+        # A shell has programs in the background ignore SIGINT, and a parent its workers.
+        if former is not signal.SIG_IGN:
+            signal.signal(number, handler)
+            self._handlers[number] = former
 
     def _begin(self) -> None:
         if not self.running:
             return
+        # The reactor has installed its own by now, which end the process by the signal that it was sent, and take a
+        # second one for a mistake.
+        self._handle(signal.SIGTERM, self._told_to_stop)
+        self._handle(signal.SIGINT, self._told_to_stop)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
 
@@ -206,8 +234,17 @@ class Daemon(MultiService):
         for port in self.ports:
             port.setServiceParent(self)
         self._log.info("{name} is ready", name=self.name)
+        self._when_ready()
 
     async def _stop(self) -> None:
+        try:
+            await self._stop_all()
+        finally:
+            for number, former in self._handlers.items():
+                signal.signal(number, former)
+            self._handlers = {}
+
+    async def _stop_all(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
             await self._starting
@@ -216,20 +253,36 @@ class Daemon(MultiService):
             part = self._started.pop()
             try:
                 # A disk that hangs must not keep the process from ending.
-                await Deferred.fromCoroutine(part.stop()).addTimeout(PART_SECONDS, self._reactor)
+                await Deferred.fromCoroutine(part.stop()).addTimeout(self._part_seconds, self._reactor)
             except Exception:  # the others are to be stopped all the same
                 self._log.failure("{part} did not stop well", part=part)
 
     def _hung_up(self, *_: object) -> None:
         # In the middle of anything: the log itself may be at work.
-        self._reactor.callFromThread(self._reopen_log)
+        self._reactor.callFromThread(self._after_hangup)
 
-    def _reopen_log(self) -> None:
+    def _after_hangup(self) -> None:
+        self.reopen_log()
+        self._on_hangup()
+
+    def reopen_log(self) -> None:
+        """
+        Go on in the log file that now has the name.
+        """
         if self._log_file is not None:
             try:
                 self._log_file.reopen()
             except OSError as error:
                 self._log.error("the log cannot be opened anew: {reason}", reason=error.strerror)
+
+    def _told_to_stop(self, number: int, _: object) -> None:
+        self._reactor.callFromThread(self._end, signal.Signals(number).name)
+
+    def _end(self, why: str) -> None:
+        if not self._ending:
+            self._ending = True
+            self._log.info("{name} stops: {why}", name=self.name, why=why)
+            self._reactor.stop()
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):

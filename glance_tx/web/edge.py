@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IStreamServerEndpoint
+
 from glance_tx.settings import Settings
 from glance_tx.streaming.units import KiB
 from glance_tx.telemetry.access import AccessLog, AccessRecord
@@ -20,9 +22,9 @@ from glance_tx.web.faults import FaultTable
 from glance_tx.web.limits import EdgeLimits
 from glance_tx.web.management import add_healthcheck, management_app
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings
-from glance_tx.web.server import WebService, tcp_endpoint
+from glance_tx.web.server import Inherited, WebService, adopted_endpoint, tcp_endpoint
 
-__all__ = ["Edge"]
+__all__ = ["Edge", "management_port"]
 
 
 class Edge:
@@ -73,24 +75,44 @@ class Edge:
         """
         Make the services that listen.
         """
-        listen, management = self._settings[ListenSettings], self._settings[ManagementSettings]
-        ports = [self._port(self.app, listen.bind_host, listen.bind_port, listen.backlog)]
-        if management.bind_port:
-            ports.append(self._port(self._management, management.bind_host, management.bind_port, listen.backlog))
-        return ports
+        listen = self._settings[ListenSettings]
+        endpoint = tcp_endpoint(self._reactor, listen.bind_host, listen.bind_port, listen.backlog)
+        return [
+            _port(self._reactor, self._settings, self.app, endpoint),
+            *management_port(self._reactor, self._settings, self._management),
+        ]
 
-    def _port(self, app: App, host: str, port: int, backlog: int) -> WebService:
-        http = self._settings[HttpSettings]
-        limits = EdgeLimits(
-            timeout_seconds=http.client_timeout_seconds,
-            stall_seconds=http.stall_seconds,
-            max_header_line_bytes=http.max_header_line_bytes,
-            # Room for a token and a service's token, both as long as a line may be.
-            max_head_bytes=max(64 * KiB, 3 * http.max_header_line_bytes),
-        )
-        return WebService(
-            self._reactor,
-            tcp_endpoint(self._reactor, host, port, backlog),
-            DrainingSite(app.resource(), self._reactor, limits, app.refuse),
-            drain_seconds=self._settings[ListenSettings].drain_seconds,
-        )
+    def inherited_ports(self, sockets: Sequence[Inherited]) -> Sequence[WebService]:
+        """
+        Make the services that listen in a worker: at its parent's sockets. What operators see is with the parent.
+        """
+        endpoints = [adopted_endpoint(self._reactor, inherited) for inherited in sockets]
+        return [_port(self._reactor, self._settings, self.app, endpoint) for endpoint in endpoints]
+
+
+def management_port(reactor: Any, settings: Settings, app: App) -> Sequence[WebService]:
+    """
+    Make the service that listens for operators, if they want one.
+    """
+    management = settings[ManagementSettings]
+    if not management.bind_port:
+        return []
+    backlog = settings[ListenSettings].backlog
+    return [_port(reactor, settings, app, tcp_endpoint(reactor, management.bind_host, management.bind_port, backlog))]
+
+
+def _port(reactor: Any, settings: Settings, app: App, endpoint: IStreamServerEndpoint) -> WebService:
+    http = settings[HttpSettings]
+    limits = EdgeLimits(
+        timeout_seconds=http.client_timeout_seconds,
+        stall_seconds=http.stall_seconds,
+        max_header_line_bytes=http.max_header_line_bytes,
+        # Room for a token and a service's token, both as long as a line may be.
+        max_head_bytes=max(64 * KiB, 3 * http.max_header_line_bytes),
+    )
+    return WebService(
+        reactor,
+        endpoint,
+        DrainingSite(app.resource(), reactor, limits, app.refuse),
+        drain_seconds=settings[ListenSettings].drain_seconds,
+    )

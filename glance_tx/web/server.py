@@ -11,9 +11,15 @@ import ipaddress
 import socket
 from typing import Any, Final
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -22,7 +28,7 @@ from twisted.python.failure import Failure
 from glance_tx.web.connections import DrainingSite
 from glance_tx.web.errors import ListenFailed
 
-__all__ = ["BACKLOG", "WebService", "tcp_endpoint"]
+__all__ = ["BACKLOG", "Inherited", "WebService", "adopted_endpoint", "tcp_endpoint"]
 
 BACKLOG: Final = 4096
 """
@@ -45,6 +51,27 @@ def tcp_endpoint(reactor: IReactorTCP, host: str, port: int, backlog: int = BACK
     address = host.removeprefix("[").removesuffix("]")
     endpoint = TCP6ServerEndpoint if _is_ipv6(address) else TCP4ServerEndpoint
     made: IStreamServerEndpoint = endpoint(reactor, port, backlog, address)
+    return made
+
+
+@frozen
+class Inherited:
+    """
+    A listening socket that the parent of this process opened.
+
+    :param descriptor: Its number here.
+    :param family: Of its address, as `socket.AF_INET`.
+    """
+
+    descriptor: int
+    family: int
+
+
+def adopted_endpoint(reactor: Any, inherited: Inherited) -> IStreamServerEndpoint:
+    """
+    Name an inherited socket as a place to listen on, which can be done once: it belongs to the endpoint then.
+    """
+    made: IStreamServerEndpoint = AdoptedStreamServerEndpoint(reactor, inherited.descriptor, inherited.family)
     return made
 
 

@@ -150,6 +150,52 @@ class PassTests(RecoveryCase):
         await recovery.stop()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
+    async def test_hurry(self) -> None:
+        """
+        A process that is known to have died is cleared up after at once, and the rhythm goes on from there.
+        """
+        images = await self.leave(1)
+        recovery = self.world.recovery()
+        recovery.start()
+        self.world.presence.dead.add(HERE)
+        self.world.clock.advance(10)
+        self.assertEqual(await self.statuses(images), ["saving"])
+        recovery.hurry()
+        self.assertEqual(await self.statuses(images), ["queued"])
+        self.assertEqual([call.getTime() for call in self.world.clock.getDelayedCalls()], [25])
+        await recovery.stop()
+
+    async def test_hurry_in_a_pass(self) -> None:
+        """
+        The pass under way may have asked for the dead before, so that another one follows it.
+        """
+        images = await self.leave(1)
+        trouble = Trouble()
+        held: list[Deferred[None]] = []
+
+        async def hold_the_next() -> None:
+            # That is the question for ended leases, when it is known already who is dead.
+            held.append(trouble.hold("before leases"))
+
+        trouble.act("before leases", hold_the_next)
+        recovery = self.world.recovery(trouble)
+        recovery.start()
+        self.world.presence.dead.add(HERE)
+        recovery.hurry()
+        self.assertEqual(await self.statuses(images), ["saving"])
+        held[0].callback(None)
+        self.assertEqual(await self.statuses(images), ["queued"])
+        await recovery.stop()
+
+    async def test_hurry_when_stopped(self) -> None:
+        """
+        Nothing is begun by a recovery that was stopped.
+        """
+        images = await self.leave(1)
+        self.world.presence.dead.add(HERE)
+        self.world.recovery().hurry()
+        self.assertEqual(await self.statuses(images), ["saving"])
+
     async def test_stopped_in_a_pass(self) -> None:
         """
         Stopping ends the pass under way.

@@ -113,6 +113,8 @@ class DaemonProcess:
                 stderr=log,
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
+                # A group of its own, with the workers it may start.
+                start_new_session=True,
             )
         if wait:
             self.wait_until_up()
@@ -142,9 +144,12 @@ class DaemonProcess:
 
     def kill(self) -> None:
         """
-        End it without a warning.
+        End it without a warning, with all its workers.
         """
-        self._end(signal.SIGKILL)
+        process, self._process = self._process, None
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _end(self, number: signal.Signals) -> int:
         process, self._process = self._process, None
@@ -154,7 +159,7 @@ class DaemonProcess:
         try:
             return process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise AssertionError(f"{self.name} did not end:\n{self.log()}") from None
 

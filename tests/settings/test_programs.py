@@ -5,6 +5,7 @@ What the two daemons take.
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, is_loopback
+from glance_tx.workers.options import WorkerSettings
 from tests.settings.files import ConfigurationTestCase
 
 AUTH = "[auth]\nstrategy = tokens\ntokens_file = /t\n"
@@ -140,6 +142,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CompressionSettings: {"compress_json": False},
     ProtectionSettings: {"file": None, "rule_format": "roles"},
     ListenSettings: LISTEN,
+    WorkerSettings: {"count": min(len(os.sched_getaffinity(0)), 8)},
     NodeSettings: {"node_name": socket.gethostname()},
     AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
     LimitSettings: {
