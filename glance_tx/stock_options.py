@@ -65,7 +65,6 @@ _SINGLE: Final[Mapping[str, str]] = {
     "show_multiple_locations": "locations are not shown yet",
     "do_secure_hash": "there is no location API yet",
     "http_retries": "there is no location API yet",
-    "image_member_quota": "images have no members yet",
     "image_location_quota": "images have one location",
     "scrub_time": "deleted data is removed at once",
     "scrub_pool_size": "deleted data is removed at once",

@@ -18,6 +18,7 @@ from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
 from glance_tx.api.v2.info import InfoRoutes, StoreInfo
+from glance_tx.api.v2.members import MemberRoutes
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.configuration import GLANCE_API, lock_folder
@@ -27,6 +28,7 @@ from glance_tx.custom.schema_file import CustomProperties, load_properties
 from glance_tx.db.engine import Database
 from glance_tx.db.health import check_database
 from glance_tx.db.images import SqlImages
+from glance_tx.db.members import SqlMembers
 from glance_tx.db.migrate import upgrade
 from glance_tx.db.options import DatabaseSettings
 from glance_tx.domain.access import Access
@@ -39,6 +41,7 @@ from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettin
 from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.recovery import Recovery, RecoverySettings
+from glance_tx.domain.sharing import Sharing
 from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
@@ -324,11 +327,16 @@ class _Service:
         ActionRoutes(Activation(self._repository, access, self._events), callers).mount(edge.app)
         TagRoutes(Tags(self._repository, access, Values(rules), self._events), callers).mount(edge.app)
         InfoRoutes(callers, access, [self._store_info()]).mount(edge.app)
+        MemberRoutes(self._make_sharing(limits.member_quota), callers).mount(edge.app)
 
     def _store_info(self) -> StoreInfo:
         folder = str(self._settings[FileStoreSettings].folder)
         details = {"data_dir": folder, "chunk_size": MiB, "thin_provisioning": False}
         return StoreInfo(self._foundation.store.name, _STORE, details, default=True)
+
+    def _make_sharing(self, quota: int) -> Sharing:
+        members = SqlMembers(self._database, _now)
+        return Sharing(self._repository, members, self._foundation.access, quota)
 
     async def _start_recovery(self) -> None:
         self._recovery.start()

@@ -72,6 +72,15 @@ class Access:
         self.require_visible(image, caller)
         self._insist(rule, caller, self.target(image))
 
+    def require_about_member(self, rule: str, caller: Caller, image: Image, member_id: str) -> None:
+        """
+        Insist on a rule about one member of an image that the caller may know of, and not only about the image.
+
+        :param member_id: What the rule is told as ``member_id``, in place of the caller's own membership.
+        :raises Forbidden: The rule fails.
+        """
+        self._insist(rule, caller, {**self.target(image), "member_id": member_id})
+
     def require_global(self, rule: str, caller: Caller, facts: Mapping[str, object] | None = None) -> None:
         """
         Insist on a rule that is about no image yet, or about all of the caller's own.

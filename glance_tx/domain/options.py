@@ -66,6 +66,15 @@ class LimitSettings(Section):
             help="Most tags of one image; -1 for any number. Stock's default.",
         )
     )
+    member_quota: int = option(
+        cfg.IntOpt(
+            "image_member_quota",
+            min=-1,
+            max=100_000,
+            default=128,
+            help="Most projects that one image is shared with; -1 for any number. Stock's default.",
+        )
+    )
     page_limit_default: int = option(
         cfg.IntOpt(
             "limit_param_default",

@@ -19,19 +19,23 @@ from glance_tx.api.v2.actions import ActionRoutes
 from glance_tx.api.v2.image_data import ImageDataRoutes
 from glance_tx.api.v2.images import ImageRoutes
 from glance_tx.api.v2.info import InfoRoutes, StoreInfo
+from glance_tx.api.v2.members import MemberRoutes
 from glance_tx.api.v2.schemas import SchemaRoutes
 from glance_tx.api.v2.tags import TagRoutes
 from glance_tx.db.engine import Database
 from glance_tx.db.images import SqlImages
+from glance_tx.db.members import SqlMembers
 from glance_tx.db.memory import MemoryImages
+from glance_tx.db.memory_members import MemoryMembers
 from glance_tx.domain.access import Access
 from glance_tx.domain.activation import Activation
 from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.events import Events
-from glance_tx.domain.interfaces import IImageRepository, LeaseOwner
+from glance_tx.domain.interfaces import IImageRepository, IMemberRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
+from glance_tx.domain.sharing import Sharing
 from glance_tx.domain.tags import Tags
 from glance_tx.domain.transfers import Transfers
 from glance_tx.domain.uploads import UploadRules, UploadTools
@@ -62,6 +66,7 @@ PROJECTS_AND_ROLES: Mapping[str, tuple[str, list[str]]] = {
     "reader": ("p1", ["reader"]),
     "stranger": ("p2", ["member", "reader"]),
     "foreign-reader": ("p2", ["reader"]),
+    "third": ("p3", ["member", "reader"]),
     "roleless": ("p1", ["auditor"]),
     "admin": ("p0", ["admin"]),
 }
@@ -100,6 +105,7 @@ class ServiceTestCase(ServingTestCase):
     protections = Protections()
     image_size_cap = 1 << 40
     storage_quota = 0
+    member_quota = 128
     policy_rules: Mapping[str, str] = {}
     public_endpoint: str | None = None
     _asked = -1
@@ -110,6 +116,7 @@ class ServiceTestCase(ServingTestCase):
     def make_app(self, **options: Any) -> App:
         app = super().make_app(rewrite=without_version, **options)
         self.images, self.store = self.make_images(), self.make_store()
+        self.members_repository = self.make_members()
         access = Access(PolicyEnforcer(self.policy_rules))
         reclaimer = Reclaimer(self.images, {self.store.name: self.store})
         settings = CatalogSettings(self.rules, page_limit_max=1000, protections=self.protections)
@@ -137,6 +144,7 @@ class ServiceTestCase(ServingTestCase):
             SchemaRoutes(callers, self.rules),
             ActionRoutes(Activation(self.images, access, events), callers),
             TagRoutes(Tags(self.images, access, Values(self.rules), events), callers),
+            MemberRoutes(Sharing(self.images, self.members_repository, access, self.member_quota), callers),
             InfoRoutes(callers, access, [StoreInfo(self.store.name, "memory", {"room": 5}, default=True)]),
         ):
             routes.mount(app)
@@ -144,6 +152,9 @@ class ServiceTestCase(ServingTestCase):
 
     def make_images(self) -> IImageRepository:
         return MemoryImages(self.now)
+
+    def make_members(self) -> IMemberRepository:
+        return MemoryMembers(self.images, self.now)
 
     def make_store(self) -> IStore:
         return MemoryStore(MemorySettings("main"))
@@ -236,6 +247,9 @@ class SqlServiceTestCase(OnSqlite, ServiceTestCase):
     def make_images(self) -> IImageRepository:
         self.database = Database(reactor, self.make_migrated_url(), size=2)
         return SqlImages(self.database, self.now)
+
+    def make_members(self) -> IMemberRepository:
+        return SqlMembers(self.database, self.now)
 
     async def setUp(self) -> None:
         super().setUp()

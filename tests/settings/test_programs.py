@@ -150,6 +150,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "storage_quota_bytes": 0,
         "property_quota": 128,
         "tag_quota": 128,
+        "member_quota": 128,
         "page_limit_default": 25,
         "page_limit_max": 1000,
         "hashing_algorithm": "sha512",
