@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from glance_cache.errors import UpstreamRefused
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.interfaces import IBodySource
@@ -70,6 +71,7 @@ class ScriptedUpstream:
     An upstream behind the interface.
 
     :ivar facts: What it says of each image it lets anybody read.
+    :ivar admitted: The one token it takes, or ``None`` where it takes any.
     :ivar says_length: Whether bodies have a length.
     :ivar outcomes: What becomes of the next calls of `open_data`: an exception is raised, a Deferred waited for
         first, a number is the length that the body claims; ``None`` lets it go well, as does an empty list.
@@ -79,6 +81,7 @@ class ScriptedUpstream:
     """
 
     facts: dict[str, ImageFacts | Exception | None] = field(factory=dict)
+    admitted: str | None = None
     records: dict[str, Mapping[str, object] | Exception] = field(factory=dict)
     says_length: bool = True
     outcomes: list[Exception | Deferred[None] | int | None] = field(factory=list)
@@ -89,6 +92,8 @@ class ScriptedUpstream:
 
     async def authorize(self, image_id: str, credentials: UpstreamCredentials) -> ImageFacts | None:
         self.authorized.append(image_id)
+        if self.admitted not in {None, credentials.auth_token}:
+            raise UpstreamRefused(401, (), b"")
         outcome = self.facts[image_id]
         if isinstance(outcome, Exception):
             raise outcome

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from glance_cache.cache import Cache
 from glance_cache.errors import IndexUnavailable, UpstreamRefused, UpstreamUnavailable
 from glance_cache.index_sqlite import SqliteIndex
-from glance_cache.interfaces import ICacheIndex, ImageFacts, UpstreamCredentials
+from glance_cache.interfaces import ICacheIndex, ImageFacts, IOwnCredentials, UpstreamCredentials
 from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher, PrefetchTools
+from glance_tx.identity.errors import IdentityUnavailable
 from tests.doubles.pools import SteppedPool
 from tests.proxy.filling import FillTestCase
 from tests.proxy.folders import DATA, IMAGE, OTHER
@@ -261,6 +263,82 @@ class TroubleTests(PrefetchTestCase):
         self.assertTrue(self.is_cached())
         self.assertEqual(self.queued(), [])
         self.now(prefetcher.stop())
+
+
+@implementer(IOwnCredentials)
+class Tokens:
+    """
+    Credentials that can be had anew.
+
+    :ivar left: What there is, the best last; an exception for nothing.
+    """
+
+    def __init__(self, *left: str | Exception) -> None:
+        self.left = list(left)
+
+    async def get(self) -> UpstreamCredentials:
+        token = self.left[0]
+        if isinstance(token, Exception):
+            raise token
+        return UpstreamCredentials(auth_token=token)
+
+    def reject(self, credentials: UpstreamCredentials) -> bool:
+        if [credentials.auth_token] == self.left[:1]:
+            self.left.pop(0)
+        return bool(self.left)
+
+
+class CredentialTests(PrefetchTestCase):
+    """
+    The node's own credentials may end.
+    """
+
+    def begin_with(self, credentials: Tokens) -> None:
+        """
+        Prefetch with these, an image that only ``good`` may read.
+        """
+        verifyObject(IOwnCredentials, credentials)
+        self.prefetcher = Prefetcher(
+            PrefetchTools(self.cache, self.upstream, self.index, NODE, credentials, self.world.clock)
+        )
+        self.upstream.admitted = "good"
+        self.queue(IMAGE)
+        self.prefetcher.start()
+
+    def test_ended(self) -> None:
+        """
+        Where the upstream does not take them, others are tried at once.
+        """
+        self.begin_with(Tokens("old", "good"))
+        self.send()
+        self.assertEqual(self.queued(), [])
+        self.assertTrue(self.is_cached())
+        self.assertEqual(self.warnings, [])
+
+    def test_none_are_taken(self) -> None:
+        """
+        Where it takes none of them, two are tried, and the image stays queued.
+        """
+        credentials = Tokens("old", "older", "oldest", "good")
+        self.begin_with(credentials)
+        self.assertEqual(self.queued(), [IMAGE])
+        self.assertEqual(credentials.left, ["oldest", "good"])
+        self.world.clock.advance(30)
+        self.send()
+        self.assertEqual(self.queued(), [])
+
+    def test_none_to_be_had(self) -> None:
+        """
+        While there are none to be had, images stay queued.
+        """
+        credentials = Tokens(IdentityUnavailable("Keystone is away"))
+        self.begin_with(credentials)
+        self.assertEqual((self.queued(), self.upstream.authorized), ([IMAGE], []))
+        self.assertIn("Keystone is away", " ".join(self.warnings))
+        credentials.left = ["good"]
+        self.world.clock.advance(30)
+        self.send()
+        self.assertEqual(self.queued(), [])
 
 
 class AwayIndex:

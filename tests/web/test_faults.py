@@ -8,6 +8,8 @@ import orjson
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from glance_cache.faults import cache_faults
+from glance_tx.api.faults import api_faults
 from glance_tx.domain.errors import ImageNotFound
 from glance_tx.errors import FactualError
 from glance_tx.identity.errors import IdentityUnavailable, NotAuthenticated
@@ -202,6 +204,15 @@ class FaultTableTests(SynchronousTestCase):
         self.assertIn(("Allow", "GET, PUT"), self.answer(table, MethodNotAllowed("POST", ("GET", "PUT"))).headers)
         self.assertIn(("Content-Range", "bytes */10"), self.answer(table, RangeNotSatisfiable("x", 10)).headers)
         self.assertIn("WWW-Authenticate", dict(self.answer(table, NotAuthenticated("x")).headers))
+        self.assertEqual(dict(self.answer(table, IdentityUnavailable("x")).headers)["Retry-After"], "5")
+
+    def test_challenge(self) -> None:
+        """
+        Every daemon says with a 401 where tokens come from.
+        """
+        for table in (FaultTable({}, "Keystone uri=x"), api_faults("Keystone uri=x"), cache_faults("Keystone uri=x")):
+            answer = self.answer(table, NotAuthenticated("x"))
+            self.assertEqual(dict(answer.headers)["WWW-Authenticate"], "Keystone uri=x")
 
     def test_status(self) -> None:
         """
