@@ -12,7 +12,7 @@ from attrs import evolve
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from glance_tx.db import leases, listing, records, tags, usage
+from glance_tx.db import leases, listing, locations, records, tags, usage
 from glance_tx.db.engine import Database
 from glance_tx.db.tables import images
 from glance_tx.domain.errors import ImageExists, ImageGone
@@ -58,6 +58,12 @@ class SqlImages:
         Write the attributes, properties and tags of a changed image.
         """
         return await self._database.transact(_save, image, was.id.lower(), was.status, self._now())
+
+    async def change_locations(self, image: Image, *, was: Image) -> tuple[Image, Sequence[Lease]]:
+        """
+        Write a changed image with its locations.
+        """
+        return await self._database.transact(locations.change_locations, image, was, self._now())
 
     async def set_status(self, image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
         """

@@ -19,7 +19,16 @@ from glance_tx.domain.errors import ImageGone, LeaseLost
 from glance_tx.domain.images import Image, ImageStatus, Location
 from glance_tx.domain.interfaces import Lease, LeaseOwner, StoredData
 
-__all__ = ["begin_upload", "end_lease", "finish_upload", "forget_lease", "heartbeat", "list_leases", "orphan_locations"]
+__all__ = [
+    "begin_upload",
+    "end_lease",
+    "finish_upload",
+    "forget_lease",
+    "heartbeat",
+    "list_leases",
+    "orphan",
+    "orphan_locations",
+]
 
 NOBODY: Final = LeaseOwner("", "")
 """Owner of leases that were never anybody's to write under: those of a deleted image's data."""
@@ -125,12 +134,19 @@ def orphan_locations(connection: sa.Connection, image_id: str, now: datetime) ->
     rows = connection.execute(
         sa.select(image_locations).where(image_locations.c.image_id == image_id).order_by(image_locations.c.position)
     ).all()
-    if not rows:
+    return orphan(connection, image_id, [Location(row.store, row.url) for row in rows], now)
+
+
+def orphan(connection: sa.Connection, image_id: str, locations: Sequence[Location], now: datetime) -> list[Lease]:
+    """
+    Make ended leases for locations that an image loses. Its row must have been changed already.
+    """
+    if not locations:
         return []
     last = _fence(connection, image_id)
     leases = [
-        Lease(image_id, fence, NOBODY, Location(row.store, row.url), now, ended=True)
-        for fence, row in enumerate(rows, last + 1)
+        Lease(image_id, fence, NOBODY, Location(location.store, location.url), now, ended=True)
+        for fence, location in enumerate(locations, last + 1)
     ]
     connection.execute(sa.update(images).where(images.c.id == image_id).values(fence=leases[-1].fence))
     _insert(connection, leases)

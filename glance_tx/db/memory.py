@@ -110,6 +110,29 @@ class MemoryImages:
         )
         return _given_out(record)
 
+    async def change_locations(self, image: Image, *, was: Image) -> tuple[Image, Sequence[Lease]]:
+        """
+        Write a changed image with its locations.
+        """
+        record = self._living(was.id, was.status, f"it was {was.status} when it was read")
+        if record.image.locations != was.locations:
+            raise StatusConflict(record.image.id, record.image.status, "its locations changed meanwhile")
+        await self.save(image, was=was)
+        kept = {location.url for location in image.locations}
+        lost = [location for location in was.locations if location.url not in kept]
+        leases = self._orphan(record, lost, record.image.updated_at)
+        record.image = evolve(
+            record.image,
+            status=image.status,
+            size=image.size,
+            virtual_size=image.virtual_size,
+            checksum=image.checksum,
+            os_hash_algo=image.os_hash_algo,
+            os_hash_value=image.os_hash_value,
+            locations=tuple(image.locations),
+        )
+        return _given_out(record), leases
+
     async def set_status(self, image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
         """
         Move an image from one status to another.
@@ -137,17 +160,11 @@ class MemoryImages:
         """
         record = self._living(image_id, from_status, f"it was {from_status} when it was read")
         now = self._now()
-        leases = [
-            Lease(record.image.id, fence, LeaseOwner("", ""), location, now, ended=True)
-            for fence, location in enumerate(record.image.locations, record.fence + 1)
-        ]
-        record.fence += len(leases)
+        leases = self._orphan(record, record.image.locations, now)
         record.image = evolve(
             record.image, status=ImageStatus.DELETED, updated_at=now, properties={}, tags=frozenset(), locations=()
         )
         record.members.clear()
-        for lease in leases:
-            self._leases[_key(lease)] = lease
         return leases
 
     async def storage_used(self, owner: str, *, without: Collection[str] = frozenset()) -> int:
@@ -238,6 +255,19 @@ class MemoryImages:
             if (ended is None or lease.ended is ended) and (silent_since is None or lease.heartbeat_at < silent_since)
         ]
         return sorted(listed, key=lambda lease: (lease.heartbeat_at, lease.image_id, lease.fence))
+
+    def _orphan(self, record: _Record, locations: Sequence[Location], now: datetime) -> Sequence[Lease]:
+        """
+        Make ended leases for locations that an image loses.
+        """
+        leases = [
+            Lease(record.image.id, fence, LeaseOwner("", ""), Location(location.store, location.url), now, ended=True)
+            for fence, location in enumerate(locations, record.fence + 1)
+        ]
+        record.fence += len(leases)
+        for lease in leases:
+            self._leases[_key(lease)] = lease
+        return leases
 
     def _living(self, image_id: str, status: ImageStatus | None = None, reason: str = "") -> _Record:
         record = self._records.get(image_id.lower())

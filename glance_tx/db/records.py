@@ -6,6 +6,7 @@ The functions here and in the modules beside this one block; `glance_tx.db.engin
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -111,7 +112,7 @@ def with_parts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[I
         tags[part.image_id].add(part.value)
     ordered = sa.select(image_locations).order_by(image_locations.c.position)
     for part in connection.execute(ordered.where(image_locations.c.image_id.in_(ids))):
-        locations[part.image_id].append(Location(part.store, part.url))
+        locations[part.image_id].append(Location(part.store, part.url, json.loads(part.metadata or "{}")))
     return [_image(row, properties[row.id], tags[row.id], locations[row.id]) for row in rows]
 
 
@@ -129,7 +130,13 @@ def insert_locations(connection: sa.Connection, image_id: str, locations: Sequen
     Write the locations of an image that has none yet.
     """
     rows = [
-        {"image_id": image_id, "position": position, "store": location.store, "url": location.url}
+        {
+            "image_id": image_id,
+            "position": position,
+            "store": location.store,
+            "url": location.url,
+            "metadata": json.dumps(dict(location.metadata)) if location.metadata else None,
+        }
         for position, location in enumerate(locations)
     ]
     _insert(connection, image_locations, rows)

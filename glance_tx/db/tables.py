@@ -94,6 +94,7 @@ image_locations = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("store", ExactString(255), nullable=False),
     Column("url", ExactText, nullable=False),
+    Column("metadata", ExactText),  # JSON; null where nothing is said
     **TABLE_OPTIONS,
 )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -71,10 +71,12 @@ class Location:
 
     :param store: Name of the store.
     :param url: The store's location. May carry credentials, so it is never shown in a text.
+    :param metadata: What is said of it: JSON.
     """
 
     store: str
     url: str = field(repr=False)
+    metadata: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
 @frozen

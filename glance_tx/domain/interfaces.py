@@ -160,6 +160,19 @@ class IImageRepository(Interface):
         :raises StatusConflict: Its status changed meanwhile.
         """
 
+    async def change_locations(image: Image, *, was: Image) -> tuple[Image, Sequence[Lease]]:
+        """
+        Write what `save` writes, and with it the status, the facts of the data and the locations.
+
+        Locations that the image loses become ended leases in the same transaction, as when it is deleted.
+
+        :param was: The image as it was read; its status and its locations must still hold.
+        :return: The image as kept, with its new ``updated_at``, and those leases, for `forget_lease` once the data is
+            gone.
+        :raises ImageNotFound: It was deleted meanwhile.
+        :raises StatusConflict: Its status or its locations changed meanwhile.
+        """
+
     async def set_status(image_id: str, status: ImageStatus, *, from_status: ImageStatus) -> None:
         """
         Move an image that has data from one status to another, touching nothing else.

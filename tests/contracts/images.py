@@ -397,6 +397,68 @@ class ImageRepositoryContract(StorageUsedContract):
                 with self.assertRaises(ImageNotFound):
                     await change(image_id, "t")
 
+    # Locations.
+
+    async def test_locations_change_with_everything_else(self) -> None:
+        """
+        Locations, status and the facts of the data are written with attributes, properties and tags; metadata come back
+        as they were given.
+        """
+        image = await self.add(properties={"a": "b"}, tags=frozenset({"t"}))
+        self.time += MINUTE
+        metadata = {"text": "\U0001f600\0\u00e9", "list": [1, 2.5, True], "object": {"b": {}, "a": []}}
+        wanted = evolve(
+            image,
+            name="new",
+            properties={"c": "d"},
+            tags=frozenset(),
+            status=ImageStatus.ACTIVE,
+            size=5,
+            checksum="c" * 32,
+            os_hash_algo="sha512",
+            os_hash_value="d" * 128,
+            locations=(Location("main", "s3://key:secret@host/1", metadata), AT_HOME),
+        )
+        changed, leases = await self.images.change_locations(wanted, was=image)
+        self.assertEqual((changed, list(leases)), (evolve(wanted, updated_at=self.time), []))
+        self.assertEqual(await self.images.get(image.id), changed)
+        self.assertEqual(changed.locations[0].metadata, metadata)
+
+    async def test_lost_locations_become_ended_leases(self) -> None:
+        """
+        What an image loses is to be cleared, under fences of its own; what it keeps may change place and metadata.
+        """
+        kept, moved, lost = (Location("main", f"file:///{name}") for name in "abc")
+        image = await self.add(status=ImageStatus.ACTIVE, locations=(lost, kept, evolve(moved, metadata={"a": 1})))
+        wanted = evolve(image, locations=(moved, evolve(kept, metadata={"b": 2})))
+        changed, [lease] = await self.images.change_locations(wanted, was=image)
+        self.assertEqual(changed.locations, wanted.locations)
+        self.assertEqual((lease.location, lease.ended, lease.image_id), (lost, True, image.id))
+        self.assertEqual(list(await self.images.leases(ended=True)), [lease])
+        _, [second] = await self.images.change_locations(evolve(changed, locations=(moved,)), was=changed)
+        self.assertGreater(second.fence, lease.fence)
+        remaining = await self.images.delete(image.id, from_status=ImageStatus.ACTIVE)
+        self.assertEqual([one.location for one in remaining], [moved])
+        self.assertGreater(remaining[0].fence, second.fence)
+
+    async def test_changing_locations_needs_them_to_hold(self) -> None:
+        """
+        Neither the status nor the locations may have changed since they were read; then nothing is written.
+        """
+        image = await self.add(status=ImageStatus.ACTIVE, locations=(AT_HOME,))
+        other = Location("main", "file:///2")
+        grown = evolve(image, name="new", locations=(AT_HOME, other))
+        for was in (evolve(image, status=ImageStatus.QUEUED), evolve(image, locations=()), evolve(grown, name=None)):
+            with self.assertRaises(StatusConflict):
+                await self.images.change_locations(grown, was=was)
+        self.assertEqual(await self.images.get(image.id), image)
+        outcomes = await self.at_once(*(self.images.change_locations(grown, was=image) for _ in range(3)))
+        self.assertEqual(sum(isinstance(outcome, StatusConflict) for outcome in outcomes), 2)
+        self.assertEqual((await self.images.get(image.id)).locations, (AT_HOME, other))
+        await self.images.delete(image.id, from_status=ImageStatus.ACTIVE)
+        with self.assertRaises(ImageNotFound):
+            await self.images.change_locations(grown, was=image)
+
     # Deleting.
 
     async def test_a_deleted_image_is_absent_and_its_id_taken(self) -> None:

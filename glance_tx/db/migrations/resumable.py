@@ -4,12 +4,14 @@ Steps of a revision that can be taken again when an earlier run was interrupted 
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 from glance_tx.db.tables import TABLE_OPTIONS
 
-__all__ = ["create_index", "create_table"]
+__all__ = ["add_column", "create_index", "create_table"]
 
 
 def create_table(name: str, *parts: sa.schema.SchemaItem) -> None:
@@ -18,6 +20,14 @@ def create_table(name: str, *parts: sa.schema.SchemaItem) -> None:
     """
     if not sa.inspect(op.get_bind()).has_table(name):
         op.create_table(name, *parts, **TABLE_OPTIONS)
+
+
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """
+    Add a column to a table, unless it is there.
+    """
+    if column.name not in {there["name"] for there in sa.inspect(op.get_bind()).get_columns(table)}:
+        op.add_column(table, column)
 
 
 def create_index(name: str, table: str, *columns: str) -> None:
