@@ -336,7 +336,7 @@ class _Service:
 
     def _make_sharing(self, quota: int) -> Sharing:
         members = SqlMembers(self._database, _now)
-        return Sharing(self._repository, members, self._foundation.access, quota)
+        return Sharing(self._repository, members, self._foundation.access, self._events, quota)
 
     async def _start_recovery(self) -> None:
         self._recovery.start()

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from attrs import evolve
 from zope.interface import implementer
 
 from glance_tx.db import records
@@ -109,7 +110,7 @@ def _remove(connection: sa.Connection, image_id: str, member_id: str, now: datet
     _lock(connection, image_id)
     member = _find(connection, image_id, member_id)
     _change(connection, image_id, member_id, {"deleted": True, "deleted_at": now, "updated_at": now})
-    return member
+    return evolve(member, updated_at=now)
 
 
 def _lock(connection: sa.Connection, image_id: str) -> None:

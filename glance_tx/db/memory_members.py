@@ -73,7 +73,7 @@ class MemoryMembers:
         members = self._images.members_of(image_id)
         member = self._find(members, image_id, member_id)
         del members[member_id]
-        return member
+        return evolve(member, updated_at=self._now())
 
     @staticmethod
     def _find(members: dict[str, Member], image_id: str, member_id: str) -> Member:

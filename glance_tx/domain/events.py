@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from glance_tx.domain.images import Image, Visibility
+from glance_tx.domain.members import Member
 from glance_tx.identity.caller import Caller
 from glance_tx.notify.interfaces import Event, INotifier
 from glance_tx.notify.sends import Sent, send_event
@@ -40,6 +41,23 @@ class Events:
         """
         facts = {"status": "deleted", "deleted": True, "deleted_at": _time(at)}
         self._tell("image.delete", caller, {**image_payload(image), **facts})
+
+    def member(self, what: str, caller: Caller, member: Member) -> None:
+        """
+        Tell that an image is shared with a project from now on, or that the member says something else.
+
+        :param what: ``create`` or ``update``.
+        """
+        self._tell(f"image.member.{what}", caller, _member_payload(member))
+
+    def member_removed(self, caller: Caller, member: Member) -> None:
+        """
+        Tell that an image is not shared with a project any more.
+
+        :param member: As it was, last changed by its removal.
+        """
+        facts = {"deleted": True, "deleted_at": _time(member.updated_at)}
+        self._tell("image.member.delete", caller, {**_member_payload(member), **facts})
 
     def failed(self, what: str, caller: Caller, reason: str) -> None:
         """
@@ -82,6 +100,18 @@ def image_payload(image: Image) -> dict[str, object]:
         "visibility": image.visibility.value,
         "properties": dict(image.properties),
         "tags": sorted(image.tags),
+        "deleted": False,
+        "deleted_at": None,
+    }
+
+
+def _member_payload(member: Member) -> dict[str, object]:
+    return {
+        "image_id": member.image_id,
+        "member_id": member.member_id,
+        "status": member.status.value,
+        "created_at": _time(member.created_at),
+        "updated_at": _time(member.updated_at),
         "deleted": False,
         "deleted_at": None,
     }

@@ -308,7 +308,7 @@ class IMemberRepository(Interface):
         """
         Share an image with one project less.
 
-        :return: The member as it was.
+        :return: The member as it was, but that its last change is the removal.
         :raises ImageNotFound: The image never was, or is deleted.
         :raises MemberNotFound: It is not shared with that project, or not any more.
         """

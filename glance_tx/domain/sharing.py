@@ -9,6 +9,7 @@ from typing import Final
 
 from glance_tx.domain.access import Access, visible_image
 from glance_tx.domain.errors import Forbidden, InvalidMember, MemberNotFound
+from glance_tx.domain.events import Events
 from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, IMemberRepository
 from glance_tx.domain.members import Member, MemberStatus
@@ -30,10 +31,13 @@ class Sharing:
     :param quota: Most members of one image; below 0 for any number.
     """
 
-    def __init__(self, images: IImageRepository, members: IMemberRepository, access: Access, quota: int) -> None:
+    def __init__(
+        self, images: IImageRepository, members: IMemberRepository, access: Access, events: Events, quota: int
+    ) -> None:
         self._images = images
         self._members = members
         self._access = access
+        self._events = events
         self._quota = quota
 
     async def list(self, caller: Caller, image_id: str) -> Sequence[Member]:
@@ -73,7 +77,9 @@ class Sharing:
         project_id = _project_id(member_id)
         image = await self._shared_image(caller, image_id)
         self._access.require("add_member", caller, image)
-        return await self._members.add(image.id, project_id, quota=self._quota)
+        member = await self._members.add(image.id, project_id, quota=self._quota)
+        self._events.member("create", caller, member)
+        return member
 
     async def change(self, caller: Caller, image_id: str, member_id: str, status: object) -> Member:
         """
@@ -88,7 +94,9 @@ class Sharing:
         """
         new_status = _status(status)
         image, _ = await self._find("modify_member", caller, image_id, member_id)
-        return await self._members.set_status(image.id, member_id, new_status)
+        member = await self._members.set_status(image.id, member_id, new_status)
+        self._events.member("update", caller, member)
+        return member
 
     async def remove(self, caller: Caller, image_id: str, member_id: str) -> None:
         """
@@ -99,7 +107,7 @@ class Sharing:
         :raises Forbidden: It is not shared, or policy is against it: a member cannot leave by itself.
         """
         image, _ = await self._find("delete_member", caller, image_id, member_id)
-        await self._members.remove(image.id, member_id)
+        self._events.member_removed(caller, await self._members.remove(image.id, member_id))
 
     async def _find(self, rule: str, caller: Caller, image_id: str, member_id: str) -> tuple[Image, Member]:
         image = await self._shared_image(caller, image_id)

@@ -144,7 +144,7 @@ class ServiceTestCase(ServingTestCase):
             SchemaRoutes(callers, self.rules),
             ActionRoutes(Activation(self.images, access, events), callers),
             TagRoutes(Tags(self.images, access, Values(self.rules), events), callers),
-            MemberRoutes(Sharing(self.images, self.members_repository, access, self.member_quota), callers),
+            MemberRoutes(Sharing(self.images, self.members_repository, access, events, self.member_quota), callers),
             InfoRoutes(callers, access, [StoreInfo(self.store.name, "memory", {"room": 5}, default=True)]),
         ):
             routes.mount(app)

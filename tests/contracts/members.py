@@ -160,13 +160,13 @@ class MemberRepositoryContract:
 
     async def test_a_removed_member_is_absent(self) -> None:
         """
-        A removed member is told as it was, once, and then found by nobody; the others stay.
+        A removed member is told as it was, and when it went, once, and then found by nobody; the others stay.
         """
         await self.add("p2")
         kept = await self.add("p3")
         was = await self.members.set_status(self.image.id, "p2", MemberStatus.ACCEPTED)
         self.time += MINUTE
-        self.assertEqual(await self.members.remove(self.image.id, "p2"), was)
+        self.assertEqual(await self.members.remove(self.image.id, "p2"), evolve(was, updated_at=self.time))
         for call in (
             self.members.get(self.image.id, "p2"),
             self.members.set_status(self.image.id, "p2", MemberStatus.ACCEPTED),
