@@ -4,7 +4,7 @@ The application: a route table, and what is the same for every route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -81,6 +81,13 @@ class App:
         How many requests are not over yet.
         """
         return self._in_progress
+
+    @property
+    def routes(self) -> Sequence[str]:
+        """
+        The routes that were added, each as its method and its path.
+        """
+        return self._router.labels
 
     def add(
         self,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -72,6 +72,13 @@ class Router:
         self._klein.url_map.redirect_defaults = False
         self._matcher = self._klein.url_map.bind("")
         self._routes: dict[str, Route] = {}
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """
+        The labels of all routes, in the order in which they were added.
+        """
+        return tuple(self._routes)
 
     def add(self, method: str, path: str, handler: Handler, body: BodyRule, deadline_seconds: float | None) -> None:
         """
