@@ -1,8 +1,8 @@
 """
 What it costs to tell the format of image data: processor time for one GiB in pieces of a MiB, as an upload shows them.
 
-Two kinds of data: raw ones, of which the first MiB is enough, and a VMDK with a footer, which has to be looked at to its
-end.
+Two kinds of data: raw ones, of which the first MiB is enough, and a VMDK with a footer, which has to be looked at to
+its end.
 """
 
 from __future__ import annotations

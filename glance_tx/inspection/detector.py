@@ -5,9 +5,9 @@ Note [How inspectors are fed]
 -----------------------------
 An inspector keeps the few regions of the data that it is made for, and what it finds depends on how the data are cut:
 of a descriptor in plain text it knows the first piece and no more, and a region that begins before the piece in which
-it is heard of is lost. So the cut is ours, whatever came from the network. The first piece is a MiB, as long as a
-descriptor may be; those after it are short, for what lies behind each other in a VHDX, which never lies in its first
-MiB. An inspector that knows enough is fed no more: of most data nothing is looked at but the first MiB.
+it is heard of is lost. So the first piece is a MiB, whatever came from the network: as long as a descriptor may be, and
+what a VHDX's header refers to lies behind that, each thing behind the one that leads to it. How the rest is cut does
+not matter. An inspector that knows enough is fed no more: of most data nothing is looked at but the first MiB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from glance_tx.inspection.interfaces import Finding, IFormatDetector
 __all__ = ["FormatDetector"]
 
 _HEAD_BYTES: Final = 1 << 20
-_PIECE_BYTES: Final = 1 << 16
 
 _TELLS_SIZE: Final = frozenset({"iso", "qcow2", "vdi", "vhd", "vhdx", "vmdk"})
 """Formats with a disk size in their header; the other inspectors count what they are fed."""
@@ -74,10 +73,8 @@ class FormatDetector:
             if len(self._head) < _HEAD_BYTES:
                 return
             data = self._begin()
-        for start in range(0, len(data), _PIECE_BYTES):
-            if self.settled():
-                return
-            self._show(data[start : start + _PIECE_BYTES])
+        if data:
+            self._show(data)
 
     def _begin(self) -> bytes:
         """
