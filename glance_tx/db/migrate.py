@@ -23,7 +23,7 @@ from glance_tx.db.errors import SchemaUnknown, translated
 from glance_tx.db.urls import read_url
 from glance_tx.domain.errors import CatalogUnavailable
 
-__all__ = ["current", "head", "upgrade"]
+__all__ = ["current", "head", "known", "upgrade"]
 
 TURN_SECONDS: Final = 60
 """Longest wait for another process that is migrating the same database."""
@@ -39,6 +39,13 @@ def head() -> str:
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None  # noqa: S101  # a package without its migrations
     return revision
+
+
+def known() -> frozenset[str]:
+    """
+    Name the revisions that this version can begin from.
+    """
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def current(url: str) -> str | None:
@@ -86,8 +93,7 @@ def _reserve_file(url: sa.URL) -> None:
 def _upgrade(connection: sa.Connection) -> None:
     config = _config()
     revision = _current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in known():
         raise SchemaUnknown(revision)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,5 +1,5 @@
 """
-A wire between a cache and its upstream that counts, slows down and cuts.
+A wire between a daemon and a server that counts, slows down and cuts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ class Relay:
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def reopen(self) -> None:
+        """
+        Listen again, on the same port.
+        """
+        self._listening = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
