@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from glance_tx.domain.errors import CatalogUnavailable, ImageTooLarge, StorageQuotaExceeded
 from glance_tx.domain.images import Image, ImageStatus
 from glance_tx.streaming.memory import BytesReader
@@ -131,6 +133,14 @@ class StorageQuotaTests(TransfersCase):
         readers[1].arrive(b"")
         self.successResultOf(second)
         await self.assert_refused(1, 0)
+
+    async def test_declared_by_others(self) -> None:
+        """
+        What an upload to another project's image has declared takes nothing from this one.
+        """
+        theirs = await self.world.create(STRANGER)
+        Deferred.fromCoroutine(self.transfers.upload(STRANGER, theirs.id, HeldReader(), LIMIT))
+        await self.upload(LIMIT)
 
     async def test_unknown_at_once(self) -> None:
         """
