@@ -9,7 +9,7 @@ from typing import Final
 
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
-from glance_tx.domain.options import FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.domain.options import FormatSettings, LimitSettings, LocationSettings, LockSettings, UploadSettings
 from glance_tx.identity.keystone.options import KeystoneSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
@@ -38,6 +38,7 @@ GLANCE_API: Final = Program(
         LogSettings,
         NodeSettings,
         LimitSettings,
+        LocationSettings,
         AuthSettings,
         KeystoneSettings,
         PolicySettings,

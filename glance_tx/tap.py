@@ -37,7 +37,8 @@ from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.events import Events
 from glance_tx.domain.inspection import FormatRules
 from glance_tx.domain.leases import Reclaimer
-from glance_tx.domain.options import FormatSettings, LimitSettings, UploadSettings
+from glance_tx.domain.locations import LocationRules, Locations
+from glance_tx.domain.options import FormatSettings, LimitSettings, LocationSettings, UploadSettings
 from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.recovery import Recovery, RecoverySettings
@@ -317,6 +318,7 @@ class _Service:
             self._events,
             _now,
             CatalogSettings(rules, limits.page_limit_max, self._foundation.protections),
+            locations=self._make_locations(),
         )
         callers = Callers(self._foundation.strategy.identity)
         endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
@@ -328,6 +330,12 @@ class _Service:
         TagRoutes(Tags(self._repository, access, Values(rules), self._events), callers).mount(edge.app)
         InfoRoutes(callers, access, [self._store_info()]).mount(edge.app)
         MemberRoutes(self._make_sharing(limits.member_quota), callers).mount(edge.app)
+
+    def _make_locations(self) -> Locations:
+        shown = self._settings[LocationSettings]
+        rules = LocationRules(shown.show_direct_url, shown.show_multiple, shown.quota)
+        algorithm = self._settings[LimitSettings].hashing_algorithm
+        return Locations(self._foundation.access, self._stores, rules, algorithm)
 
     def _store_info(self) -> StoreInfo:
         folder = str(self._settings[FileStoreSettings].folder)

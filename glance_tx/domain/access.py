@@ -81,6 +81,12 @@ class Access:
         """
         self._insist(rule, caller, {**self.target(image), "member_id": member_id})
 
+    def permits(self, rule: str, caller: Caller, image: Image) -> bool:
+        """
+        Tell whether a rule passes about an image that the caller may know of.
+        """
+        return self._policy.allows(rule, caller, self.target(image))
+
     def require_global(self, rule: str, caller: Caller, facts: Mapping[str, object] | None = None) -> None:
         """
         Insist on a rule that is about no image yet, or about all of the caller's own.

@@ -19,6 +19,7 @@ from glance_tx.domain.images import Image, Visibility
 from glance_tx.domain.interfaces import IImageRepository, ImageQuery, Lease
 from glance_tx.domain.leases import Reclaimer
 from glance_tx.domain.listing import check_query
+from glance_tx.domain.locations import Locations, SeenLocations
 from glance_tx.domain.protections import Protections
 from glance_tx.domain.values import ImageRules, Values
 from glance_tx.identity.caller import Caller
@@ -63,6 +64,7 @@ class Catalog:
     :param events: Told of what is done.
     :param now: Tells the time, in UTC.
     :param new_id: Draws ids for images created without one.
+    :param locations: Shows and changes where data lie; without it nobody sees or changes that.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Catalog:
         settings: CatalogSettings,
         *,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        locations: Locations | None = None,
     ) -> None:
         self._repository = repository
         self._access = access
@@ -84,6 +87,7 @@ class Catalog:
         self._page_limit_max = settings.page_limit_max
         self._protections = settings.protections
         self._new_id = new_id
+        self._locations = locations
         self._changes = Changes(Values(settings.rules))
 
     async def create(self, caller: Caller, values: Mapping[str, object]) -> Image:
@@ -112,6 +116,12 @@ class Catalog:
         :raises ImageNotFound: There is none, or the caller may not know of it.
         """
         return self._protections.guard(caller).shown(await self._visible(caller, image_id))
+
+    def seen_locations(self, caller: Caller, image: Image) -> SeenLocations:
+        """
+        Say what a caller is to see of where the data of an image lie, which it may know of.
+        """
+        return SeenLocations() if self._locations is None else self._locations.seen(image, caller)
 
     async def list(self, caller: Caller, query: ImageQuery) -> Page:
         """
@@ -178,12 +188,21 @@ class Catalog:
             if isinstance(value, Visibility):
                 self._access.require_visibility(value, caller, image)
 
-        changed = self._changes.apply(image, operations, permit, guard, strict_add=strict_add)
+        moves, others = ((), operations) if self._locations is None else self._locations.split(operations)
+        changed = self._changes.apply(image, others, permit, guard, strict_add=strict_add)
+        if moves and self._locations is not None:
+            changed = await self._locations.changed(caller, changed, moves)
         if changed == image:
             return guard.shown(image)
-        kept = await self._repository.save(changed, was=image)
+        kept = await (self._relocate(changed, image) if moves else self._repository.save(changed, was=image))
         self._events.image("update", caller, kept)
         return guard.shown(kept)
+
+    async def _relocate(self, changed: Image, image: Image) -> Image:
+        kept, leases = await self._repository.change_locations(changed, was=image)
+        for lease in leases:
+            await self._reclaimer.try_reclaim(lease)
+        return kept
 
     async def _delete_once(self, caller: Caller, image_id: str) -> tuple[Image, Sequence[Lease]]:
         image = await self._visible(caller, image_id)

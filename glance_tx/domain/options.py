@@ -14,7 +14,7 @@ from glance_tx.domain.values import STOCK_CONTAINER_FORMATS, STOCK_DISK_FORMATS
 from glance_tx.settings import Section, option
 from glance_tx.settings.values import AbsolutePath, ByteCount, Word, Words
 
-__all__ = ["HASHES", "FormatSettings", "LimitSettings", "LockSettings", "UploadSettings"]
+__all__ = ["HASHES", "FormatSettings", "LimitSettings", "LocationSettings", "LockSettings", "UploadSettings"]
 
 HASHES: Final = ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
 """Names of hashlib that stand up to collisions and that clients can compute by name."""
@@ -100,6 +100,41 @@ class LimitSettings(Section):
             default="sha512",
             help="How os_hash_value is computed for new data. Stock's default; hashes that can be forged are not "
             "accepted, as downloads are verified by this one.",
+        )
+    )
+
+
+@frozen(kw_only=True)
+class LocationSettings(Section):
+    """
+    Where the data of images lie.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+    show_direct_url: bool = option(
+        cfg.BoolOpt(
+            "show_image_direct_url",
+            default=False,
+            help="Show where the data lie, as direct_url, to those whom get_image_location allows it. The URL may hold "
+            "credentials of the store, so it is off, as in stock.",
+        )
+    )
+    show_multiple: bool = option(
+        cfg.BoolOpt(
+            "show_multiple_locations",
+            default=False,
+            help="Show all locations, and let clients add and remove them. Whoever may add one can have the service "
+            "hand out, and delete, anything it reaches in its stores. Off, as in stock.",
+        )
+    )
+    quota: int = option(
+        cfg.IntOpt(
+            "image_location_quota",
+            min=-1,
+            max=1000,
+            default=10,
+            help="Most locations of one image; -1 for any number. Stock's default.",
         )
     )
 

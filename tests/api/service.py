@@ -33,6 +33,7 @@ from glance_tx.domain.catalog import Catalog, CatalogSettings
 from glance_tx.domain.events import Events
 from glance_tx.domain.interfaces import IImageRepository, IMemberRepository, LeaseOwner
 from glance_tx.domain.leases import Reclaimer
+from glance_tx.domain.locations import LocationRules, Locations
 from glance_tx.domain.protections import Protections
 from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.sharing import Sharing
@@ -98,11 +99,13 @@ class ServiceTestCase(ServingTestCase):
 
     :ivar rules: What its operator allows of images.
     :ivar policy_rules: Rules of its operator's own.
+    :ivar location_rules: What its operator lets clients know of locations.
     :ivar protections: Which custom properties its operator protects.
     """
 
     rules = ImageRules()
     protections = Protections()
+    location_rules = LocationRules()
     image_size_cap = 1 << 40
     storage_quota = 0
     member_quota = 128
@@ -137,9 +140,12 @@ class ServiceTestCase(ServingTestCase):
         self.transfers = Transfers(access, {self.store.name: self.store}, tools, events)
         callers = Callers(self.make_identity())
         endpoint = PublicEndpoint(self.public_endpoint)
+        stores = {self.store.name: self.store}
+        locations = Locations(access, stores, self.location_rules, "sha512")
+        catalog = Catalog(self.images, access, reclaimer, events, self.now, settings, locations=locations)
         for routes in (
             VersionRoutes(endpoint),
-            ImageRoutes(Catalog(self.images, access, reclaimer, events, self.now, settings), callers, endpoint, 25),
+            ImageRoutes(catalog, callers, endpoint, 25),
             ImageDataRoutes(self.transfers, callers),
             SchemaRoutes(callers, self.rules),
             ActionRoutes(Activation(self.images, access, events), callers),

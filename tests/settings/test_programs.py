@@ -18,7 +18,14 @@ from glance_cache.options import CacheListenSettings, CacheSettings, StorageSett
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
-from glance_tx.domain.options import HASHES, FormatSettings, LimitSettings, LockSettings, UploadSettings
+from glance_tx.domain.options import (
+    HASHES,
+    FormatSettings,
+    LimitSettings,
+    LocationSettings,
+    LockSettings,
+    UploadSettings,
+)
 from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings
 from glance_tx.identity.options import AuthSettings
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings
@@ -140,6 +147,7 @@ LISTEN: dict[str, Any] = {
 
 API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CompressionSettings: {"compress_json": False},
+    LocationSettings: {"show_direct_url": False, "show_multiple": False, "quota": 10},
     ProtectionSettings: {"file": None, "rule_format": "roles"},
     ListenSettings: LISTEN,
     WorkerSettings: {"count": min(len(os.sched_getaffinity(0)), 8)},

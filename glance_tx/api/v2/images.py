@@ -4,10 +4,14 @@ Routes of image records.
 
 from __future__ import annotations
 
+from typing import Any
+
 from glance_tx.api.v2.patch import OLDER_PATCH, PATCH_MEDIA_TYPES, parse_patch
 from glance_tx.api.v2.query import first_link, next_link, parse_image_query, query_pairs
 from glance_tx.api.v2.views import image_view
 from glance_tx.domain.catalog import Catalog
+from glance_tx.domain.images import Image
+from glance_tx.identity.caller import Caller
 from glance_tx.web.app import App, BodyRule, request_json
 from glance_tx.web.callers import Callers
 from glance_tx.web.endpoint import PublicEndpoint
@@ -54,14 +58,14 @@ class ImageRoutes:
             raise BadRequest("an image must be a JSON object")
         image = await self._catalog.create(caller, values)
         location = f"{self._endpoint.base(request)}{_LIST}/{image.id}"
-        return json_response(image_view(image), 201, {"Location": location})
+        return json_response(self._view(caller, image), 201, {"Location": location})
 
     async def show(self, request: Request, image_id: str) -> Response:
         """
         ``GET /v2/images/{image_id}``.
         """
         caller = await self._callers.of(request)
-        return json_response(image_view(await self._catalog.show(caller, image_id)))
+        return json_response(self._view(caller, await self._catalog.show(caller, image_id)))
 
     async def list(self, request: Request) -> Response:
         """
@@ -71,7 +75,7 @@ class ImageRoutes:
         pairs = query_pairs(request.uri.partition(b"?")[2])
         page = await self._catalog.list(caller, parse_image_query(pairs, self._default_limit))
         document: dict[str, object] = {
-            "images": [image_view(image) for image in page.images],
+            "images": [self._view(caller, image) for image in page.images],
             "first": first_link(_LIST, pairs),
             "schema": "/v2/schemas/images",
         }
@@ -89,7 +93,7 @@ class ImageRoutes:
             raise UnsupportedMediaType(kind, PATCH_MEDIA_TYPES)
         operations = parse_patch(await request_json(request), kind)
         image = await self._catalog.change(caller, image_id, operations, strict_add=kind == OLDER_PATCH)
-        return json_response(image_view(image))
+        return json_response(self._view(caller, image))
 
     async def delete(self, request: Request, image_id: str) -> Response:
         """
@@ -98,3 +102,6 @@ class ImageRoutes:
         caller = await self._callers.of(request)
         await self._catalog.delete(caller, image_id)
         return Response(204)
+
+    def _view(self, caller: Caller, image: Image) -> dict[str, Any]:
+        return image_view(image, self._catalog.seen_locations(caller, image))
