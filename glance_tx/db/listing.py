@@ -1,5 +1,12 @@
 """
 List queries in SQL. See `glance_tx.db.queries` for what they mean.
+
+Note [Lists along indexes]. A page is put together from the first images, in the order of the list, of each of the
+parts that `glance_tx.db.coverage` makes of what the viewer's list is about. Each can be read along an index that has
+that order, so that a page costs as much among a million images as among a thousand; one query with an OR instead makes
+every engine read and sort all that is covered. For the same reason images whose first sort key is null are a part of
+their own (PostgreSQL orders nulls in another way than its indexes do), and where a page begins in an index is said
+apart from the condition that follows the marker: that is an alternative of several, which planners do not see through.
 """
 
 from __future__ import annotations
@@ -8,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from attrs import evolve, frozen
 
 from glance_tx.db import records
-from glance_tx.db.coverage import alternatives
-from glance_tx.db.queries import SortKey, conditions, could_see, sort_keys
-from glance_tx.db.tables import image_properties, image_tags, images
+from glance_tx.db.conditions import narrowing
+from glance_tx.db.coverage import parts
+from glance_tx.db.queries import SortKey, could_see, sort_keys
+from glance_tx.db.tables import images
 from glance_tx.domain.errors import ImageNotFound, InvalidQuery
-from glance_tx.domain.filters import Between, OneOf
 from glance_tx.domain.images import Image
 from glance_tx.domain.interfaces import ImageQuery
 
@@ -28,64 +36,64 @@ def list_images(connection: sa.Connection, query: ImageQuery) -> list[Image]:
     :raises InvalidQuery: The marker is not an image that the viewer could see, or an attribute is none.
     """
     keys = sort_keys(query)
-    page = sa.select(images).where(*_conditions(query)).limit(query.limit)
-    if query.marker is not None:
-        page = page.where(_after(keys, _marker(connection, query, query.marker)))
-    nulls_last = connection.dialect.name == "postgresql"
-    page = page.order_by(*(_ordered(key, nulls_last=nulls_last) for key in keys))
+    marker = None if query.marker is None else _marker(connection, query, query.marker)
+    conditions = [*narrowing(query), *(() if marker is None else (_after(keys, marker),))]
+    order = _Order(keys, explicit=connection.dialect.name == "postgresql")
+    # See Note [Lists along indexes].
+    heads: list[sa.Select[Any]] = []
+    for part in parts(query):
+        rows = part.rows.where(*conditions)
+        # An order would tempt engines to look along its index for what is found by its id.
+        heads += [half.limit(query.limit) for half in _halves(rows, order, marker)] if part.in_order else [rows]
+    if not heads:
+        return []
+    page = heads[0]
+    if len(heads) > 1:
+        # An image may be in several parts. It counts once.
+        together = sa.union(*(sa.select(head.subquery()) for head in heads)).subquery()
+        page = sa.select(together).order_by(*order.of(together.c)).limit(query.limit)
     listed = records.with_parts(connection, connection.execute(page).all())
     return records.for_project(connection, listed, query.viewer.project_id)
 
 
-def _conditions(query: ImageQuery) -> Iterator[sa.ColumnElement[bool]]:
-    yield images.c.deleted == sa.false()
-    yield images.c.os_hidden == (sa.true() if query.os_hidden else sa.false())
-    yield sa.or_(*alternatives(query))
-    for condition in conditions(query):
-        yield _one_of(condition) if isinstance(condition, OneOf) else _between(condition)
-    pairs = sorted(query.properties.items())
-    has, value = image_properties.c.name, image_properties.c.value
-    yield from _has_all(image_properties, [(has == name) & (value == wanted) for name, wanted in pairs])
-    yield from _has_all(image_tags, [image_tags.c.value == tag for tag in sorted(query.tags)])
-
-
-def _one_of(condition: OneOf) -> sa.ColumnElement[bool]:
-    column = images.c[condition.name]
-    values = [_literal(column, value) for value in sorted(condition.values - {None}, key=str)]
-    matches = column == values[0] if len(values) == 1 else column.in_(values)
-    if None not in condition.values:
-        return matches
-    return matches | column.is_(None) if values else column.is_(None)
-
-
-def _between(condition: Between) -> sa.ColumnElement[bool]:
-    column = images.c[condition.name]
-    limits: list[sa.ColumnElement[bool]] = [column.is_not(None)]
-    if condition.since is not None:
-        limits.append(column >= _literal(column, condition.since))
-    if condition.until is not None:
-        limits.append(column < _literal(column, condition.until))
-    within = sa.and_(*limits)
-    return sa.not_(within) & column.is_not(None) if condition.outside else within
-
-
-def _literal(column: sa.Column[Any], value: object) -> sa.ColumnElement[Any]:
-    # As an integer of the column's own size, a great one would be refused where it should merely be no image's.
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return sa.literal(value, sa.BigInteger() if number else column.type)
-
-
-def _has_all(table: sa.Table, rows: Sequence[sa.ColumnElement[bool]]) -> Iterator[sa.ColumnElement[bool]]:
+@frozen
+class _Order:
     """
-    Select images for each of which there are all of some rows, no two of which can be the same.
+    The order of a list, null being less than any value.
+
+    :param explicit: The engine takes null for more than any value, and understands being told otherwise.
     """
-    own = table.c.image_id == images.c.id
-    if len(rows) == 1:
-        yield sa.exists().where(own, *rows)
-    elif rows:
-        # Counted, and not looked for one by one: planners think about every order of so many subqueries.
-        count = sa.select(sa.func.count()).select_from(table).where(own, sa.or_(*rows))
-        yield count.correlate(images).scalar_subquery() == len(rows)
+
+    keys: Sequence[SortKey]
+    explicit: bool
+
+    def of(self, columns: Any, *, values_only: bool = False) -> Iterator[sa.ColumnElement[Any]]:
+        """
+        Order by columns.
+
+        :param values_only: The first of them has no nulls, about which indexes need not be asked then.
+        """
+        for position, key in enumerate(self.keys):
+            ordered = columns[key.name].asc() if key.ascending else columns[key.name].desc()
+            if self.explicit and images.c[key.name].nullable and not (values_only and position == 0):
+                ordered = ordered.nulls_first() if key.ascending else ordered.nulls_last()
+            yield ordered
+
+
+def _halves(rows: sa.Select[Any], order: _Order, marker: Image | None) -> Iterator[sa.Select[Any]]:
+    """
+    Put rows in order: those without the first key, where it can be null, apart from the others, and only those that
+    may come after the marker.
+    """
+    first, key = images.c[order.keys[0].name], order.keys[0]
+    start = getattr(marker, key.name, None)
+    if not first.nullable or marker is None or start is not None or key.ascending:
+        values = rows.where(first.is_not(None)) if first.nullable else rows
+        if start is not None:
+            values = values.where(first >= start if key.ascending else first <= start)
+        yield values.order_by(*order.of(images.c, values_only=True))
+    if first.nullable and (start is None or not key.ascending):
+        yield rows.where(first.is_(None)).order_by(*evolve(order, keys=order.keys[1:]).of(images.c))
 
 
 def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:
@@ -96,19 +104,6 @@ def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:
     if image is None or not could_see(query.viewer, image):
         raise InvalidQuery(f"the marker {marker!r} is not an image")
     return image
-
-
-def _ordered(key: SortKey, *, nulls_last: bool) -> sa.ColumnElement[Any]:
-    """
-    Order by a column, null being less than any value.
-
-    :param nulls_last: The engine takes it for more than any value, and understands being told otherwise.
-    """
-    column: sa.ColumnElement[Any] = images.c[key.name]
-    ordered = column.asc() if key.ascending else column.desc()
-    if nulls_last and images.c[key.name].nullable:
-        return ordered.nulls_first() if key.ascending else ordered.nulls_last()
-    return ordered
 
 
 def _after(keys: Sequence[SortKey], marker: Image) -> sa.ColumnElement[bool]:

@@ -238,6 +238,7 @@ class ListTests(SqlServiceTestCase):
             ("min_disk_max=99999999999999999999", ["full", "eq:odd", "two", "one"]),
             ("min_disk_min=99999999999999999999", []),
             ("virtual_size_min=0", ["full"]),
+            ("virtual_size_min=5", []),
             (f"id={one}", ["one"]),
             (f"id=eq:{one.upper()}", ["one"]),
             ("min_ram=5", ["eq:odd", "one"]),

@@ -19,7 +19,7 @@ from glance_tx.db.members import SqlMembers
 from glance_tx.db.tables import image_locations, image_members, image_properties, image_tags, images
 from glance_tx.domain.errors import CatalogUnavailable
 from glance_tx.domain.filters import equal
-from glance_tx.domain.images import ImageStatus, Location
+from glance_tx.domain.images import ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import ImageQuery, Viewer
 from tests.contracts.images import ImageRepositoryContract
 from tests.contracts.listing import ImageFiltersContract
@@ -94,16 +94,34 @@ class SqliteImagesTests(OnSqlite, SqlImagesContract, TestCase):
 
     async def test_a_page_is_read_along_an_index(self) -> None:
         """
-        The default list, and that of one owner, are read in order along an index, without sorting.
+        Every part of a list is read in order along an index, whose beginning is known, or found by its ids.
         """
-        viewer = Viewer("p1", is_admin=True)
-        for query, index in (
-            (ImageQuery(viewer, visibility="all"), "ix_images_listing"),
-            (ImageQuery(viewer, visibility="all", filters=[equal("owner", "p1")]), "ix_images_owner_listing"),
+        admin, member, marker = Viewer("p1", is_admin=True), Viewer("p1", is_admin=False), (await self.add()).id
+        everybodys, own, public = "ix_images_listing (", "ix_images_owner_listing (", "ix_images_visibility_listing ("
+        shared = "sqlite_autoindex_images_1 (id=?)"
+        name, by_name = (("name", "asc"),), "ix_images_visibility_listing_by_name ("
+        for query, expected in (
+            (ImageQuery(admin, visibility="all"), [everybodys]),
+            (ImageQuery(admin, visibility="all", filters=[equal("owner", "p1")]), [own]),
+            (ImageQuery(admin), [own, everybodys]),
+            (ImageQuery(member), [own, public, shared]),
+            (ImageQuery(member, visibility=Visibility.PRIVATE), [own]),
+            (ImageQuery(member, visibility=Visibility.SHARED), [own, shared]),
+            (
+                ImageQuery(member, visibility=Visibility.PUBLIC, sort=name),
+                [by_name, by_name],
+            ),
         ):
             plan = await self.database.transact(_plan, query)
-            self.assertIn(index, plan)
-            self.assertNotIn("TEMP B-TREE", plan)
+            read = [line.partition(" USING INDEX ")[2] for line in plan if line.startswith("SEARCH images ")]
+            self.assertEqual(len(read), len(expected), plan)
+            for line, index in zip(read, expected, strict=True):
+                self.assertTrue(line.startswith(index), plan)
+            self.assertNotIn("USE TEMP B-TREE FOR ORDER BY", plan[:-1], query)
+            plan = await self.database.transact(_plan, evolve(query, marker=marker))
+            for line in plan:
+                if line.startswith("SEARCH images ") and shared not in line:
+                    self.assertRegex(line, r"created_at<\?|name=\?|name>")
 
 
 class PostgresqlImagesTests(OnPostgresql, SqlImagesContract, TestCase):
@@ -118,7 +136,7 @@ class MysqlImagesTests(OnMysql, SqlImagesContract, TestCase):
     """
 
 
-def _plan(connection: sa.Connection, query: ImageQuery) -> str:
+def _plan(connection: sa.Connection, query: ImageQuery) -> list[str]:
     """
     Explain the statement that reads a page.
     """
@@ -130,5 +148,5 @@ def _plan(connection: sa.Connection, query: ImageQuery) -> str:
     sa.event.listen(connection, "before_cursor_execute", listen)
     list_images(connection, query)
     sa.event.remove(connection, "before_cursor_execute", listen)
-    statement, parameters = seen[0]
-    return "\n".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
+    statement, parameters = next(each for each in seen if " LIMIT " in each[0])
+    return [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]

@@ -11,7 +11,7 @@ from alembic import op
 
 from glance_tx.db.tables import TABLE_OPTIONS
 
-__all__ = ["add_column", "create_index", "create_table"]
+__all__ = ["add_column", "create_index", "create_table", "drop_index"]
 
 
 def create_table(name: str, *parts: sa.schema.SchemaItem) -> None:
@@ -36,3 +36,11 @@ def create_index(name: str, table: str, *columns: str) -> None:
     """
     if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
         op.create_index(name, table, list(columns))
+
+
+def drop_index(name: str, table: str) -> None:
+    """
+    Drop an index, if it is there.
+    """
+    if name in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.drop_index(name, table)
