@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from glance_tx.web.channel import Channel
+from glance_tx.web.deadlines import StallTimer
+from glance_tx.web.head import RequestHead
 from glance_tx.web.limits import EdgeLimits
 from glance_tx.web.request import EdgeSite, Refuse, plain_refusal
 
@@ -25,6 +28,12 @@ class DrainingChannel(Channel):
 
     site: DrainingSite
 
+    def __init__(self, clock: IReactorTime, limits: EdgeLimits) -> None:
+        super().__init__(clock, limits)
+        self._served = False
+        self._retired = False
+        self._last_request = StallTimer(clock, limits.last_request_seconds, self._end_unused)
+
     def connectionMade(self) -> None:
         """
         Tell the site.
@@ -36,18 +45,33 @@ class DrainingChannel(Channel):
         """
         Tell the site.
         """
+        self._last_request.stop()
         super().connectionLost(reason)
         self.site.left(self)
 
+    def _head_received(self, head: RequestHead) -> None:
+        self._served = True
+        self._last_request.stop()
+        super()._head_received(evolve(head, persistent=False) if self._retired else head)
+
     def retire(self) -> None:
         """
-        End after the answer that is under way, or now if there is none.
+        End after the answer that is under way, or now if there is none. A client that has just connected, or is in the
+        middle of a request's head, is let finish: it could not tell that its request was not carried out.
         """
+        self._retired = True
         # One that is not persistent ends by itself; it may be waiting for its client to read an early answer.
-        if self.persistent:
-            self.persistent = False
-            if not self.requests:
-                self.loseConnection()
+        if not self.persistent:
+            return
+        self.persistent = False
+        if self._head.begun or not self._served:
+            self._last_request.start()
+        elif not self.requests:
+            self.loseConnection()
+
+    def _end_unused(self) -> None:
+        if not self.requests:
+            self.loseConnection()
 
 
 class DrainingSite(EdgeSite):
@@ -105,7 +129,7 @@ class DrainingSite(EdgeSite):
         Take note of a new connection.
         """
         self._channels.add(channel)
-        # One may have been accepted in the very moment in which the port was closed.
+        # One may have been accepted in the very moment in which the port was closed; it has time for a request.
         if self._draining:
             channel.retire()
 

@@ -37,6 +37,8 @@ class EdgeLimits:
         to its last, and a small body may stand still.
     :param stall_seconds: How long a client may send nothing while a handler waits for its body.
     :param close_seconds: How long a closing connection may take to deliver what was written to it.
+    :param last_request_seconds: How long a client that has just connected may take to send a request when the server
+        is about to end.
     :param max_uri_bytes: The longest request target.
     :param max_header_line_bytes: The longest header line.
     :param max_head_bytes: The longest head: request line and all header lines.
@@ -53,6 +55,7 @@ class EdgeLimits:
     timeout_seconds: float = _positive(60.0)
     stall_seconds: float = _positive(60.0)
     close_seconds: float = _positive(15.0)
+    last_request_seconds: float = _positive(5.0)
     max_uri_bytes: int = field(default=8 * KiB, validator=validators.gt(0))
     max_header_line_bytes: int = field(default=16 * KiB, validator=validators.gt(0))
     max_head_bytes: int = field(default=64 * KiB, validator=validators.gt(0))

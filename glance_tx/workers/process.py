@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -65,14 +65,15 @@ class Worker(ProcessProtocol):
 
     :param slot: Its place among its siblings, counted from 1.
     :param handover: The first message to it.
-    :param born: When it was launched, in the reactor's seconds.
+    :param clock: Tells when it was ready.
     """
 
     transport: Any
 
-    def __init__(self, slot: int, handover: bytes, events: IWorkerEvents, born: float) -> None:
+    def __init__(self, slot: int, handover: bytes, events: IWorkerEvents, clock: IReactorTime) -> None:
         self.slot = slot
-        self.born = born
+        self.ready_at: float | None = None
+        """In the clock's seconds."""
         self.state = State.STARTING
         self.pid = 0
         self.how = ""
@@ -82,6 +83,7 @@ class Worker(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
         self._handover = handover
         self._events = events
+        self._clock = clock
         self._frames = Frames()
         self._killing: IDelayedCall | None = None
 
@@ -110,6 +112,7 @@ class Worker(ProcessProtocol):
             _log.critical("worker {slot} cannot start: {reason}", slot=self.slot, reason=message["failed"])
         if "ready" in message and self.state is State.STARTING:
             self.state = State.READY
+            self.ready_at = self._clock.seconds()
             self._events.worker_ready(self)
             self.settled.callback(True)  # noqa: FBT003  # what it fires with
 
@@ -133,7 +136,7 @@ class Worker(ProcessProtocol):
         if self.state in {State.STARTING, State.READY}:
             self.transport.writeToChild(ORDERS, pack({"order": name}))
 
-    def drain(self, clock: Any, kill_seconds: float) -> None:
+    def drain(self, kill_seconds: float) -> None:
         """
         Have it finish what it is at, and end. Harmless when repeated.
 
@@ -141,7 +144,7 @@ class Worker(ProcessProtocol):
         """
         if self.state in {State.STARTING, State.READY}:
             self.state = State.DRAINING
-            self._killing = clock.callLater(kill_seconds, self._overdue, kill_seconds)
+            self._killing = self._clock.callLater(kill_seconds, self._overdue, kill_seconds)
             self._signal("TERM")
 
     def kill(self) -> None:
@@ -194,7 +197,7 @@ class Launcher:
         """
         share = dict(enumerate(self._sockets.share(slot, count), FIRST_SOCKET))
         inherited = tuple(Inherited(number, int(opened.family)) for number, opened in share.items())
-        worker = Worker(slot, pack_handover(Handover(slot, settings, inherited)), events, self._reactor.seconds())
+        worker = Worker(slot, pack_handover(Handover(slot, settings, inherited)), events, self._reactor)
         self._reactor.spawnProcess(
             worker,
             sys.executable,

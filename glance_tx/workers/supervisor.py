@@ -30,7 +30,7 @@ _READY_SECONDS: Final = 120.0
 """How long workers may take to get ready, before they are given up."""
 
 _QUICK_SECONDS: Final = 10.0
-"""A worker that lived shorter may be about to die again."""
+"""A worker that served no longer may be about to die again."""
 
 _LONGEST_PAUSE: Final = 30.0
 
@@ -196,7 +196,7 @@ class Supervisor:
 
     def _plan_restart(self, worker: Worker) -> None:
         slot = self._slots[worker.slot]
-        quick = self._clock.seconds() - worker.born < _QUICK_SECONDS
+        quick = worker.ready_at is None or self._clock.seconds() - worker.ready_at < _QUICK_SECONDS
         slot.quick_deaths = slot.quick_deaths + 1 if quick else 0
         pause = _pause(slot.quick_deaths)
         if pause:
@@ -213,7 +213,7 @@ class Supervisor:
         slot.worker = self._launch(number, self._plan)
 
     async def _all_ready(self, workers: list[Worker]) -> None:
-        overdue = [self._clock.callLater(_READY_SECONDS, worker.kill) for worker in workers]
+        overdue = [self._clock.callLater(_READY_SECONDS, _give_up, worker) for worker in workers]
         try:
             for worker in workers:
                 if not await _shielded(worker.settled):
@@ -225,7 +225,7 @@ class Supervisor:
     def _dismiss(self, worker: Worker, plan: Plan) -> None:
         if worker.state is not State.ENDED:
             self._leaving.add(worker)
-            worker.drain(self._clock, plan.drain_seconds + KILL_SECONDS)
+            worker.drain(plan.drain_seconds + KILL_SECONDS)
 
     def _count_leaving(self) -> int:
         return len(self._leaving)
@@ -234,6 +234,12 @@ class Supervisor:
 def _pause(quick_deaths: int) -> float:
     # The first one may have been an accident.
     return min(2.0 ** (quick_deaths - 2), _LONGEST_PAUSE) if quick_deaths > 1 else 0.0
+
+
+def _give_up(worker: Worker) -> None:
+    if worker.state is State.STARTING:
+        _log.error("worker {slot} is not ready after {seconds} s", slot=worker.slot, seconds=_READY_SECONDS)
+        worker.kill()
 
 
 def _cancel(call: IDelayedCall | None) -> None:

@@ -59,13 +59,59 @@ class DrainingSiteTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        An idle connection ends at once, and is forgotten.
+        An idle connection that had its request ends at once, and is forgotten.
         """
-        _, transport = self.connect()
+        channel, transport = self.connect()
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.answer()
         self.assertEqual(self.site.connection_count, 1)
         self.successResultOf(self.site.drain())
         self.assertFalse(transport.connected)
         self.assertEqual(self.site.connection_count, 0)
+
+    def test_fresh(self) -> None:
+        """
+        A client that has connected and is about to send its request gets its answer, the last one.
+        """
+        for begun in (b"", b"GET / HTT"):
+            channel, transport = self.connect()
+            channel.dataReceived(begun)
+            drained = self.site.drain()
+            self.assertTrue(transport.connected)
+            channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[len(begun) :])
+            self.answer()
+            self.assertIn(b"Connection: close", transport.value())
+            self.assertFalse(transport.connected)
+            self.successResultOf(drained)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_next_request_begun(self) -> None:
+        """
+        So does one that is in the middle of its next request's head.
+        """
+        channel, transport = self.connect()
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.answer()
+        channel.dataReceived(b"GET / HTT")
+        drained = self.site.drain()
+        channel.dataReceived(b"P/1.1\r\nHost: x\r\n\r\n")
+        self.answer()
+        self.assertEqual(transport.value().count(b"\r\n\r\nok"), 2)
+        self.successResultOf(drained)
+
+    def test_unused(self) -> None:
+        """
+        A client that connected and has nothing to say is not waited for long.
+        """
+        for begun in (b"", b"GET / HTT"):
+            channel, transport = self.connect()
+            channel.dataReceived(begun)
+            drained = self.site.drain()
+            self.clock.advance(4)
+            self.assertTrue(transport.connected)
+            self.clock.advance(1)
+            self.assertFalse(transport.connected)
+            self.successResultOf(drained)
 
     def test_in_an_answer(self) -> None:
         """
@@ -124,14 +170,18 @@ class DrainingSiteTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """
-        A connection that was let in while the others end is ended as well.
+        A connection that was let in while the others end has one request answered.
         """
         channel, _ = self.connect()
         channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         drained = self.site.drain()
-        _, late = self.connect()
-        self.assertFalse(late.connected)
+        late, transport = self.connect()
         self.answer()
+        self.assertNoResult(drained)
+        late.dataReceived(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.answer()
+        self.assertIn(b"Connection: close", transport.value())
+        self.assertFalse(transport.connected)
         self.successResultOf(drained)
 
     def test_drop_all(self) -> None:

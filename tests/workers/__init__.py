@@ -1,0 +1,3 @@
+"""
+Tests of several processes that serve one port.
+"""
