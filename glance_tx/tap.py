@@ -214,6 +214,7 @@ class _Service:
         database = settings[DatabaseSettings]
         self._database = Database(reactor, database.url, size=database.max_pool_size)
         self._repository = SqlImages(self._database, _now)
+        self._quota = StorageQuota(self._repository, settings[LimitSettings].storage_quota_bytes)
         self._reclaimer = Reclaimer(self._repository, self._stores)
         self._recovery = self._make_recovery()
         self.edge = self._make_edge()
@@ -274,7 +275,7 @@ class _Service:
             self._reactor,
             _now,
             rules,
-            StorageQuota(self._repository, limits.storage_quota_bytes),
+            self._quota,
         )
 
     def _make_edge(self) -> Edge:
@@ -335,7 +336,7 @@ class _Service:
         shown = self._settings[LocationSettings]
         rules = LocationRules(shown.show_direct_url, shown.show_multiple, shown.quota)
         algorithm = self._settings[LimitSettings].hashing_algorithm
-        return Locations(self._foundation.access, self._stores, rules, algorithm)
+        return Locations(self._foundation.access, self._stores, rules, algorithm, self._quota)
 
     def _store_info(self) -> StoreInfo:
         folder = str(self._settings[FileStoreSettings].folder)

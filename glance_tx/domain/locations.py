@@ -15,6 +15,7 @@ from glance_tx.domain.access import Access
 from glance_tx.domain.changes import Add, Operation, Remove, Replace
 from glance_tx.domain.errors import Forbidden, FormatsNotSet, InvalidImage, PropertyConflict, QuotaExceeded
 from glance_tx.domain.images import Image, ImageStatus, Location
+from glance_tx.domain.quotas import StorageQuota
 from glance_tx.domain.validation import Validation
 from glance_tx.domain.values import flaw_of_text
 from glance_tx.identity.caller import Caller
@@ -66,14 +67,21 @@ class Locations:
 
     :param stores: Those that data may lie in, by name.
     :param hashing_algorithm: What ``os_hash_value`` of new data is made with.
+    :param quota: How much a project may keep. An image counts once for each of its locations.
     """
 
     def __init__(
-        self, access: Access, stores: Mapping[str, IStore], rules: LocationRules, hashing_algorithm: str
+        self,
+        access: Access,
+        stores: Mapping[str, IStore],
+        rules: LocationRules,
+        hashing_algorithm: str,
+        quota: StorageQuota,
     ) -> None:
         self._access = access
         self._stores = stores
         self._rules = rules
+        self._quota = quota
         self._validation = Validation(hashing_algorithm)
 
     def seen(self, image: Image, caller: Caller) -> SeenLocations:
@@ -109,8 +117,10 @@ class Locations:
         :raises PropertyConflict: Not in this status, or the validation data do not fit.
         :raises FormatsNotSet: What the data are is not known yet.
         :raises QuotaExceeded: There would be too many.
+        :raises StorageQuotaExceeded: The project would keep more data than it may.
         :raises StoreUnavailable: A store cannot be asked now.
         """
+        before = len(image.locations)
         for operation in operations:
             match operation:
                 case Add(path, value):
@@ -119,6 +129,10 @@ class Locations:
                     image = await self._replaced(caller, image, path, value)
                 case Remove(path):
                     image = self._removed(caller, image, path)
+        added = len(image.locations) - before
+        if added > 0:
+            with await self._quota.claim(image, (image.size or 0) * added):
+                pass  # there is room; what an upload would take meanwhile is refused when it is whole
         return image
 
     async def _added(self, caller: Caller, image: Image, path: Sequence[str], value: object) -> Image:

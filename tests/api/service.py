@@ -123,6 +123,7 @@ class ServiceTestCase(ServingTestCase):
         access = Access(PolicyEnforcer(self.policy_rules))
         reclaimer = Reclaimer(self.images, {self.store.name: self.store})
         settings = CatalogSettings(self.rules, page_limit_max=1000, protections=self.protections)
+        quota = StorageQuota(self.images, self.storage_quota)
         tools = UploadTools(
             repository=self.images,
             reclaimer=reclaimer,
@@ -133,7 +134,7 @@ class ServiceTestCase(ServingTestCase):
             clock=reactor,
             now=self.now,
             rules=UploadRules(self.image_size_cap),
-            quota=StorageQuota(self.images, self.storage_quota),
+            quota=quota,
         )
         self.told = Told()
         events = Events(self.told)
@@ -141,7 +142,7 @@ class ServiceTestCase(ServingTestCase):
         callers = Callers(self.make_identity())
         endpoint = PublicEndpoint(self.public_endpoint)
         stores = {self.store.name: self.store}
-        locations = Locations(access, stores, self.location_rules, "sha512")
+        locations = Locations(access, stores, self.location_rules, "sha512", quota)
         catalog = Catalog(self.images, access, reclaimer, events, self.now, settings, locations=locations)
         for routes in (
             VersionRoutes(endpoint),

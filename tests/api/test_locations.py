@@ -294,6 +294,28 @@ class LocationTests(LocationsCase, ServiceTestCase):
         self.assertEqual((lease.location.url, await self.urls(image_id)), (one, [two]))
 
 
+class StorageTests(LocationsCase, ServiceTestCase):
+    """
+    A project that may keep 12 bytes.
+    """
+
+    storage_quota = 12
+
+    async def test_storage(self) -> None:
+        """
+        An image takes room once for each of its locations, and none is added for which there is no room.
+        """
+        one, two, three = [await self.put(name) for name in "abc"]
+        image_id = await self.create()
+        at_once = [add("/locations/-", at(url)) for url in (one, two, three)]
+        self.assertEqual((await self.patch(image_id, at_once)).status, 413)
+        self.assertEqual((await self.patch(image_id, at_once[:2])).status, 200)
+        self.assertEqual((await self.add(image_id, at(three))).status, 413)
+        self.assertEqual(await self.urls(image_id), [one, two])
+        await self.patch(image_id, [remove("/locations/0")], token="admin")
+        self.assertEqual((await self.add(image_id, at(three))).status, 200)
+
+
 class PolicyTests(LocationsCase, ServiceTestCase):
     """
     An operator who leaves locations to administrators.
