@@ -21,7 +21,16 @@ from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
-from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, find_open_doors
+from glance_tx.web.options import (
+    HttpSettings,
+    ListenSettings,
+    ManagementSettings,
+    ManagementTlsSettings,
+    TlsSettings,
+    find_half_certificates,
+    find_open_doors,
+)
+from glance_tx.web.proxies import MiddlewareSettings, ProxySettings
 from glance_tx.workers.options import WorkerSettings
 
 __all__ = ["GLANCE_API", "lock_folder"]
@@ -31,6 +40,9 @@ GLANCE_API: Final = Program(
     sections=(
         ListenSettings,
         WorkerSettings,
+        TlsSettings,
+        ProxySettings,
+        MiddlewareSettings,
         HttpSettings,
         CompressionSettings,
         CorsSettings,
@@ -52,11 +64,12 @@ GLANCE_API: Final = Program(
         NotificationSettings,
         BrokerSettings,
         ManagementSettings,
+        ManagementTlsSettings,
         ThreadSettings,
         WatchSettings,
         LockSettings,
     ),
-    checks=(require_strategy, find_unusable_strategy, find_open_doors, find_unusable_drivers),
+    checks=(require_strategy, find_unusable_strategy, find_half_certificates, find_open_doors, find_unusable_drivers),
     stock=STOCK_OPTIONS,
 )
 """The program, for `glance_tx.settings.load`."""

@@ -70,9 +70,9 @@ from glance_tx.web.callers import Callers
 from glance_tx.web.compression import CompressionSettings, JsonCompression
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
-from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
-from glance_tx.web.options import ListenSettings
+from glance_tx.web.ports import PortsTls
+from glance_tx.web.proxies import warn_of_trust
 from glance_tx.web.watching import watch_files
 from glance_tx.workers.child import ParentLink
 from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, Handover
@@ -105,6 +105,7 @@ class _Files:
     strategy: Strategy
     custom: CustomProperties
     protections: Protections
+    tls: PortsTls
     warnings: tuple[object, ...]
     watched: tuple[Source[Any], ...]
 
@@ -184,11 +185,12 @@ def _read_files(reactor: Any, settings: Settings) -> _Files:
     policy = load_policy(settings[PolicySettings], settings.folders)
     custom = load_properties(settings.folders)
     protections = load_protections(settings[ProtectionSettings], settings.folders, policy.policy)
+    tls = PortsTls.of(settings)
     strategy = make_strategy(settings, reactor)
     assert strategy is not None  # noqa: S101  # the configuration insists on a strategy
-    watched = (policy.source, *strategy.watched)
-    warnings = (*policy.warnings, *strategy.warnings)
-    return _Files(Access(policy.policy), strategy, custom, protections, warnings, watched)
+    watched = (policy.source, *strategy.watched, *tls.watched())
+    warnings = (*policy.warnings, *strategy.warnings, *tls.warnings(), *warn_of_trust(settings))
+    return _Files(Access(policy.policy), strategy, custom, protections, tls, warnings, watched)
 
 
 def _lay_foundation(reactor: Any, settings: Settings, lanes: Lanes) -> _Foundation:
@@ -290,6 +292,7 @@ class _Service:
             _METRICS,
             rewrite=without_version,
             compression=JsonCompression.of(self._settings[CompressionSettings], self._reactor, self._lanes),
+            tls=self._foundation.tls,
         )
 
     def _make_recipients(self) -> Recipients:
@@ -322,7 +325,7 @@ class _Service:
             locations=self._make_locations(),
         )
         callers = Callers(self._foundation.strategy.identity)
-        endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
+        endpoint = edge.endpoint
         VersionRoutes(endpoint).mount(edge.app)
         ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)
         ImageDataRoutes(self._transfers, callers).mount(edge.app)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"glance_tx": ROOT / "glance_tx", "glance_cache": ROOT / "proxy" / "glance_cache"}
 
-FOUNDATION = {"streaming", "stores", "inspection", "identity", "policy", "web", "redis", "notify", "workers"}
+FOUNDATION = {"streaming", "stores", "inspection", "identity", "policy", "web", "redis", "notify", "tls", "workers"}
 BASE = {"errors", "settings", "telemetry"}
 
 # What a package of glance_tx may import of glance_tx, besides itself. A dotted name allows one module only.
@@ -27,9 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "streaming": {"errors"},
     "stores": BASE | {"streaming"},
     "inspection": {"errors"},
-    "identity": BASE,
+    "identity": BASE | {"tls"},
     "policy": BASE | {"identity.caller"},
-    "web": BASE | {"streaming", "identity", "policy"},
+    "web": BASE | {"streaming", "identity", "policy", "tls"},
     "workers": BASE | {"web", "__version__"},
     "domain": {
         "errors",
@@ -45,7 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "custom": BASE | {"domain", "identity.caller", "policy.interfaces"},
     "db": BASE | {"domain.interfaces", "domain.errors", "domain.filters", "domain.images", "domain.members"},
-    "redis": BASE,
+    "redis": BASE | {"tls"},
+    "tls": {"errors", "settings"},
     "notify": BASE | {"redis"},
     "api": BASE | {"domain", "stores.errors", "web", "streaming", "identity"},
 }

@@ -75,7 +75,7 @@ class ThreadSettings(Section):
 @frozen(kw_only=True)
 class WatchSettings(Section):
     """
-    Files that are read anew when they change, while the daemon serves: rules, tokens.
+    Files that are read anew when they change, while the daemon serves: rules, tokens, certificates.
     """
 
     GROUP: ClassVar[str] = "DEFAULT"

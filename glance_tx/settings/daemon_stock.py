@@ -15,9 +15,6 @@ TRUE_WORDS: Final = ("true", "1", "yes", "on")
 FALSE_WORDS: Final = ("false", "0", "no", "off")
 
 _PROTECTION: Final = (
-    StockOption("DEFAULT", "cert_file", "the port would speak plain HTTP; put a TLS proxy before it", fatal=True),
-    StockOption("DEFAULT", "key_file", "the port would speak plain HTTP; put a TLS proxy before it", fatal=True),
-    StockOption("DEFAULT", "ca_file", "client certificates would not be asked for", fatal=True),
     StockOption(
         "oslo_policy", "enforce_new_defaults", "only the rules of today are known", fatal=True, harmless=TRUE_WORDS
     ),
@@ -37,7 +34,7 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "paste_deploy": "nothing is composed of filters; [auth] strategy alone says who is believed",
     "healthcheck": "/healthcheck is always there, and checks what the daemon needs",
     "profiler": "there is no profiler",
-    "oslo_middleware": "there are no middlewares; links use public_endpoint",
+    "oslo_middleware": "there are no middlewares",
     "oslo_reports": "there are no reports",
     "wsgi": "no WSGI server is involved",
 }
@@ -45,7 +42,6 @@ _SECTIONS: Final[Mapping[str, str]] = {
 _SINGLE: Final[Mapping[str, str]] = {
     "tcp_keepidle": "transfers have deadlines of their own (stall_timeout)",
     "http_keepalive": "connections are kept as clients ask",
-    "secure_proxy_ssl_header": "set public_endpoint instead",
     "max_request_id_length": "the limit is 64",
     "log_dir": "log_file takes an absolute path",
     "log_config_append": "log_file and log_format say it all",

@@ -5,13 +5,14 @@ Kinds of values that oslo.config lacks. Each says in words what it allows, for m
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from oslo_config import types
 
-__all__ = ["AbsolutePath", "ByteCount", "DatabaseUrl", "Described", "HttpUrl", "RedisUrl", "Word", "Words"]
+__all__ = ["AbsolutePath", "ByteCount", "DatabaseUrl", "Described", "HttpUrl", "Network", "RedisUrl", "Word", "Words"]
 
 _BYTE_COUNT: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?B)?", re.ASCII | re.IGNORECASE)
 _UNITS: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -75,6 +76,20 @@ class ByteCount(Described):
         if matched is None:
             raise ValueError("not a number of bytes")
         return int(matched[1]) * _UNITS[(matched[2] or "B").upper()]
+
+
+class Network(Described):
+    """
+    Addresses of the Internet that have their first bits in common.
+    """
+
+    description = "an IP address, or a network such as 10.0.0.0/8 or fd00::/8"
+
+    def __call__(self, value: object) -> IPv4Network | IPv6Network:
+        """
+        Convert text.
+        """
+        return ip_network(str(value).strip())
 
 
 class Word(Described):

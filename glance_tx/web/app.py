@@ -18,6 +18,7 @@ from glance_tx.web.cors import Cors
 from glance_tx.web.errors import BadRequest, DeadlineExceeded, MethodNotAllowed, RouteNotFound, WebError
 from glance_tx.web.exchange import Exchange, Finish, Respond
 from glance_tx.web.faults import FaultTable
+from glance_tx.web.forwarded import ProxyTrust
 from glance_tx.web.jsonbody import JSON_LIMIT_BYTES, JsonDocument, read_json
 from glance_tx.web.request import Request
 from glance_tx.web.resource import ApplicationResource
@@ -49,6 +50,7 @@ class App:
         mean the same.
     :param cors: Speaks for pages of other sites, in every answer.
     :param compression: Compresses what is worth it.
+    :param trust: Whom to believe who the client is, besides the connection.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class App:
         rewrite: Rewrite | None = None,
         cors: Cors | None = None,
         compression: JsonCompression | None = None,
+        trust: ProxyTrust | None = None,
     ) -> None:
         self._clock = clock
         self._faults = faults
@@ -71,6 +74,7 @@ class App:
         self._rewrite = rewrite
         self._cors = cors
         self._finish = Finish(cors, compression)
+        self._trust = trust
         self._router = Router()
         self._fallback: Handler | None = None
         self._in_progress = 0
@@ -144,6 +148,8 @@ class App:
 
     def _start(self, request: Request, respond: Respond) -> None:
         self._in_progress += 1
+        if self._trust is not None:
+            request.notes.client_host = self._trust.client(request)
         Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds, self._finish).start(respond)
 
     def _ended(self, record: AccessRecord) -> None:

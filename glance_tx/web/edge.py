@@ -14,14 +14,18 @@ from glance_tx.streaming.units import KiB
 from glance_tx.telemetry.access import AccessLog, AccessRecord
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics, RequestMetrics
+from glance_tx.tls.server import ServerTls
 from glance_tx.web.app import App, Rewrite
 from glance_tx.web.compression import JsonCompression
 from glance_tx.web.connections import DrainingSite
 from glance_tx.web.cors import Cors, CorsSettings
+from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.faults import FaultTable
 from glance_tx.web.limits import EdgeLimits
 from glance_tx.web.management import add_healthcheck, management_app
 from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings
+from glance_tx.web.ports import PortsTls
+from glance_tx.web.proxies import proxy_trust
 from glance_tx.web.server import Inherited, WebService, adopted_endpoint, tcp_endpoint
 
 __all__ = ["Edge", "management_port"]
@@ -35,6 +39,8 @@ class Edge:
     :param prefix: Begins the names of all metrics.
     :param rewrite: See `App`.
     :param compression: See `App`.
+    :param tls: What the ports speak.
+    :ivar endpoint: Under which address clients reach the application.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Edge:
         *,
         rewrite: Rewrite | None = None,
         compression: JsonCompression | None = None,
+        tls: PortsTls = PortsTls(),  # noqa: B008 - a frozen value
     ) -> None:
         self.metrics = Metrics(prefix)
         self._reactor = reactor
@@ -57,6 +64,9 @@ class Edge:
             log(record)
             count(record)
 
+        self._tls = tls
+        trust = proxy_trust(settings)
+        self.endpoint = PublicEndpoint(settings[ListenSettings].public_endpoint, trust)
         http = settings[HttpSettings]
         self.app = App(
             reactor,
@@ -66,6 +76,7 @@ class Edge:
             rewrite=rewrite,
             cors=Cors.of(settings[CorsSettings]),
             compression=compression,
+            trust=trust,
         )
         self.metrics.watch("requests_in_progress", "Requests that are being answered.", lambda: self.app.in_progress)
         add_healthcheck(self.app, checks)
@@ -78,8 +89,8 @@ class Edge:
         listen = self._settings[ListenSettings]
         endpoint = tcp_endpoint(self._reactor, listen.bind_host, listen.bind_port, listen.backlog)
         return [
-            _port(self._reactor, self._settings, self.app, endpoint),
-            *management_port(self._reactor, self._settings, self._management),
+            _port(self._reactor, self._settings, self.app, endpoint, self._tls.api),
+            *management_port(self._reactor, self._settings, self._management, self._tls.management),
         ]
 
     def inherited_ports(self, sockets: Sequence[Inherited]) -> Sequence[WebService]:
@@ -87,21 +98,26 @@ class Edge:
         Make the services that listen in a worker: at its parent's sockets. What operators see is with the parent.
         """
         endpoints = [adopted_endpoint(self._reactor, inherited) for inherited in sockets]
-        return [_port(self._reactor, self._settings, self.app, endpoint) for endpoint in endpoints]
+        return [_port(self._reactor, self._settings, self.app, endpoint, self._tls.api) for endpoint in endpoints]
 
 
-def management_port(reactor: Any, settings: Settings, app: App) -> Sequence[WebService]:
+def management_port(reactor: Any, settings: Settings, app: App, tls: ServerTls | None) -> Sequence[WebService]:
     """
     Make the service that listens for operators, if they want one.
+
+    :param tls: What it speaks; ``None`` for plain HTTP.
     """
     management = settings[ManagementSettings]
     if not management.bind_port:
         return []
     backlog = settings[ListenSettings].backlog
-    return [_port(reactor, settings, app, tcp_endpoint(reactor, management.bind_host, management.bind_port, backlog))]
+    endpoint = tcp_endpoint(reactor, management.bind_host, management.bind_port, backlog)
+    return [_port(reactor, settings, app, endpoint, tls)]
 
 
-def _port(reactor: Any, settings: Settings, app: App, endpoint: IStreamServerEndpoint) -> WebService:
+def _port(
+    reactor: Any, settings: Settings, app: App, endpoint: IStreamServerEndpoint, tls: ServerTls | None
+) -> WebService:
     http = settings[HttpSettings]
     limits = EdgeLimits(
         timeout_seconds=http.client_timeout_seconds,
@@ -115,4 +131,5 @@ def _port(reactor: Any, settings: Settings, app: App, endpoint: IStreamServerEnd
         endpoint,
         DrainingSite(app.resource(), reactor, limits, app.refuse),
         drain_seconds=settings[ListenSettings].drain_seconds,
+        tls=tls,
     )

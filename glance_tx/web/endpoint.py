@@ -13,12 +13,13 @@ from typing import Final
 from twisted.internet.address import IPv6Address
 
 from glance_tx.web.errors import BadRequest
+from glance_tx.web.forwarded import HOST, ProxyTrust
 from glance_tx.web.request import Request
 
 __all__ = ["PublicEndpoint"]
 
-# A host as RFC 3986 section 3.2.2 has it, and a port.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_HAS_PORT: Final = re.compile(r":[0-9]+$")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class PublicEndpoint:
@@ -26,25 +27,35 @@ class PublicEndpoint:
     The address that links in answers begin with.
 
     :param configured: It, where the operator named it; else it is what each request says in Host.
+    :param trust: Whose word counts more than the request's own.
     """
 
-    def __init__(self, configured: str | None) -> None:
+    def __init__(self, configured: str | None, trust: ProxyTrust = ProxyTrust()) -> None:  # noqa: B008 - a frozen value
         self._configured = configured.rstrip("/") if configured else None
+        self._trust = trust
 
     def base(self, request: Request) -> str:
         """
         Tell the address that a client used, without a slash at its end.
 
-        :raises BadRequest: The Host header is no host.
+        :raises BadRequest: The Host header is no host, or a proxy says something that cannot be read.
         """
         if self._configured is not None:
             return self._configured
-        scheme = "https" if request.isSecure() else "http"
-        host = request.requestHeaders.getRawHeaders(b"Host", [b""])[0].decode("latin-1")
-        if not host:
-            here = request.getHost()
-            name = f"[{here.host}]" if isinstance(here, IPv6Address) else here.host
-            host = f"{name}:{here.port}"
-        elif _HOST.fullmatch(host) is None:
-            raise BadRequest("the Host header is not the name of a host")
-        return f"{scheme}://{host}"
+        origin = self._trust.origin(request)
+        scheme = origin.scheme or ("https" if request.isSecure() else "http")
+        host = origin.host or _host(request)
+        if origin.port is not None and not _HAS_PORT.search(host) and int(origin.port) != _DEFAULT_PORTS[scheme]:
+            host = f"{host}:{origin.port}"
+        return f"{scheme}://{host}{origin.prefix}"
+
+
+def _host(request: Request) -> str:
+    host = request.requestHeaders.getRawHeaders(b"Host", [b""])[0].decode("latin-1")
+    if not host:
+        here = request.getHost()
+        name = f"[{here.host}]" if isinstance(here, IPv6Address) else here.host
+        return f"{name}:{here.port}"
+    if HOST.fullmatch(host) is None:
+        raise BadRequest("the Host header is not the name of a host")
+    return host

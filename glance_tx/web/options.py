@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
@@ -13,10 +14,20 @@ from oslo_config import cfg
 
 from glance_tx.identity.options import AuthSettings
 from glance_tx.settings import Conflict, Section, Settings, option
-from glance_tx.settings.values import HttpUrl
+from glance_tx.settings.values import AbsolutePath, HttpUrl
 from glance_tx.streaming.units import KiB, MiB
+from glance_tx.tls.server import ServerFiles
 
-__all__ = ["HttpSettings", "ListenSettings", "ManagementSettings", "find_open_doors", "is_loopback"]
+__all__ = [
+    "HttpSettings",
+    "ListenSettings",
+    "ManagementSettings",
+    "ManagementTlsSettings",
+    "TlsSettings",
+    "find_half_certificates",
+    "find_open_doors",
+    "is_loopback",
+]
 
 
 @frozen(kw_only=True)
@@ -91,6 +102,55 @@ class ManagementSettings(Section):
     )
 
 
+_CERT_HELP = (
+    "The server's certificate in PEM, and after it those between it and an authority. With it the port speaks TLS (1.2 "
+    "or 1.3) and nothing else; unset, it speaks plain HTTP. Read anew when it changes, for new connections."
+)
+_KEY_HELP = "The key of cert_file in PEM, without a passphrase."
+_CA_HELP = (
+    "Authorities, in PEM, for certificates of clients: with it a client without a certificate by one of them is not "
+    "let in. It takes the place of no token."
+)
+
+
+@frozen(kw_only=True)
+class _TlsSection(Section):
+    """
+    TLS on one port.
+    """
+
+    cert_file: Path | None = option(cfg.Opt("cert_file", type=AbsolutePath(), help=_CERT_HELP))
+    key_file: Path | None = option(cfg.Opt("key_file", type=AbsolutePath(), help=_KEY_HELP))
+    ca_file: Path | None = option(cfg.Opt("ca_file", type=AbsolutePath(), help=_CA_HELP))
+
+    @property
+    def files(self) -> ServerFiles | None:
+        """
+        Say where the port's certificate lies; ``None`` where it speaks plain HTTP.
+        """
+        if self.cert_file is None or self.key_file is None:
+            return None
+        return ServerFiles(self.cert_file, self.key_file, self.ca_file)
+
+
+@frozen(kw_only=True)
+class TlsSettings(_TlsSection):
+    """
+    TLS where the API is served. A proxy before the daemon does it at a lower price, as it need not copy data.
+    """
+
+    GROUP: ClassVar[str] = "DEFAULT"
+
+
+@frozen(kw_only=True)
+class ManagementTlsSettings(_TlsSection):
+    """
+    TLS on the management port.
+    """
+
+    GROUP: ClassVar[str] = "management"
+
+
 @frozen(kw_only=True)
 class HttpSettings(Section):
     """
@@ -128,6 +188,19 @@ class HttpSettings(Section):
             help="Longest header line in bytes. Stock's default, with room for large tokens.",
         )
     )
+
+
+def find_half_certificates(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find certificates without a key, and the other way round: the port would speak plain HTTP.
+    """
+    for tls in (settings[TlsSettings], settings[ManagementTlsSettings]):
+        group = tls.GROUP
+        if (tls.cert_file is None) != (tls.key_file is None):
+            present, missing = ("key_file", "cert_file") if tls.cert_file is None else ("cert_file", "key_file")
+            yield Conflict(group, present, f"needs [{group}] {missing}")
+        elif tls.ca_file is not None and tls.cert_file is None:
+            yield Conflict(group, "ca_file", f"needs [{group}] cert_file and key_file: without TLS no client shows one")
 
 
 def is_loopback(host: str) -> bool:

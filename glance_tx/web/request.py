@@ -41,10 +41,12 @@ class RequestNotes:
 
     :param project_id: The caller's project.
     :param cache_state: The value of ``X-Cache``.
+    :param client_host: The client's address, where a proxy says it and is believed.
     """
 
     project_id: str | None = None
     cache_state: str | None = None
+    client_host: str | None = None
 
 
 class Request(server.Request):
@@ -78,6 +80,13 @@ class Request(server.Request):
     def client_host(self) -> str | None:
         """
         The client's address, where it has one.
+        """
+        return self.notes.client_host or self.peer_host
+
+    @property
+    def peer_host(self) -> str | None:
+        """
+        The address at the other end of the connection, which may be a proxy's.
         """
         return getattr(self.getClientAddress(), "host", None)
 

@@ -21,8 +21,16 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IReactorTCP,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from glance_tx.web.connections import DrainingSite
@@ -83,16 +91,25 @@ class WebService(Service):
 
     :param endpoint: Where to listen: an endpoint, or its description in Twisted's language (``tcp:9292``).
     :param drain_seconds: How long answers under way may take once the service is told to stop.
+    :param tls: Makes TLS of every connection; ``None`` for plain HTTP.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, endpoint: IStreamServerEndpoint | str, site: DrainingSite, *, drain_seconds: float
+        self,
+        reactor: Any,
+        endpoint: IStreamServerEndpoint | str,
+        site: DrainingSite,
+        *,
+        drain_seconds: float,
+        tls: IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         self._clock: IReactorTime = reactor
         self._endpoint = serverFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
         self._site = site
+        # Not an endpoint's business: sockets may come from elsewhere.
+        self._factory = site if tls is None else TLSMemoryBIOFactory(tls, False, site, reactor)  # noqa: FBT003
         self._drain_seconds = drain_seconds
         self._port: IListeningPort | None = None
 
@@ -138,7 +155,7 @@ class WebService(Service):
     def _listen(self) -> None:
         failures: list[Failure] = []
         # Every endpoint that listens at all does so at once; a Deferred is their form, not a wait.
-        self._endpoint.listen(self._site).addCallbacks(self._listening, failures.append)
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
         if failures:
             raise _listen_failed(failures[0])
         if self._port is None:

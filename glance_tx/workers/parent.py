@@ -22,7 +22,8 @@ from glance_tx.telemetry.metrics import Metrics
 from glance_tx.web.daemon import Daemon, refuse_to_start
 from glance_tx.web.edge import management_port
 from glance_tx.web.management import management_app
-from glance_tx.web.options import ListenSettings, ManagementSettings
+from glance_tx.web.options import ListenSettings, ManagementSettings, ManagementTlsSettings
+from glance_tx.web.ports import PortsTls
 from glance_tx.workers.options import WorkerSettings
 from glance_tx.workers.process import Launcher
 from glance_tx.workers.sockets import Sockets
@@ -64,6 +65,7 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     sockets = Sockets(listen.bind_host, listen.bind_port)
     try:
         sockets.open(settings[WorkerSettings].count, listen.backlog)
+        tls = PortsTls.of(settings)
         warnings = [*loaded.warnings, *program.prepare(settings)]
     except FactualError as error:
         refuse_to_start(program.name, str(error))
@@ -80,7 +82,7 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
         settings[LogSettings],
         warnings,
         [supervisor, reloading],
-        management_port(reactor, settings, management),
+        management_port(reactor, settings, management, tls.management),
         on_hangup=reloading.hung_up,
         part_seconds=listen.drain_seconds + KILL_SECONDS + _SLACK_SECONDS,
     )
@@ -210,4 +212,5 @@ _FIXED: Final[dict[str, Callable[[Settings], object]]] = {
     "log_format": lambda settings: settings[LogSettings].log_format,
     "[management] bind_host": lambda settings: settings[ManagementSettings].bind_host,
     "[management] bind_port": lambda settings: settings[ManagementSettings].bind_port,
+    "[management] cert_file": lambda settings: settings[ManagementTlsSettings].files,
 }

@@ -19,7 +19,6 @@ from typing import Final, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorCore, IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
@@ -27,6 +26,7 @@ from zope.interface import implementer
 
 from glance_cache.connection import ConnectionFactory, UpstreamConnection
 from glance_tx.streaming.units import KiB
+from glance_tx.tls.client import ClientTls
 
 __all__ = ["READ_BYTES", "UpstreamAgent"]
 
@@ -66,8 +66,9 @@ class _Endpoints:
     Makes the endpoint for a URL.
     """
 
-    def __init__(self, reactor: IReactorCore, connect_seconds: float) -> None:
+    def __init__(self, reactor: IReactorCore, connect_seconds: float, tls: ClientTls) -> None:
         self._reactor = reactor
+        self._tls = tls
         self._connect_seconds = connect_seconds
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -78,7 +79,7 @@ class _Endpoints:
             self._reactor, uri.host, uri.port, timeout=self._connect_seconds
         )
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii")), endpoint)
+            endpoint = wrapClientTLS(self._tls.to(uri.host.decode("ascii")), endpoint)
         return _Endpoint(endpoint)
 
 
@@ -113,10 +114,11 @@ class UpstreamAgent:
 
     :param pool: Keeps connections.
     :param connect_seconds: How long one attempt to connect may take.
+    :param tls: For addresses with https: whom we believe, and who we are.
     """
 
-    def __init__(self, reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float) -> None:
-        endpoints = _Endpoints(reactor, connect_seconds)
+    def __init__(self, reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float, tls: ClientTls) -> None:
+        endpoints = _Endpoints(reactor, connect_seconds, tls)
         self._keeping = _ExactAgent.usingEndpointFactory(reactor, endpoints, pool)
         fresh = HTTPConnectionPool(reactor, persistent=False)
         self._fresh = _ExactAgent.usingEndpointFactory(reactor, endpoints, fresh)

@@ -11,6 +11,7 @@ from glance_cache.options import (
     CacheSettings,
     StorageSettings,
     UpstreamSettings,
+    find_half_identity,
     find_two_accounts,
 )
 from glance_cache.stock_options import STOCK_OPTIONS
@@ -22,7 +23,15 @@ from glance_tx.settings import Program
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
-from glance_tx.web.options import HttpSettings, ManagementSettings, find_open_doors
+from glance_tx.web.options import (
+    HttpSettings,
+    ManagementSettings,
+    ManagementTlsSettings,
+    TlsSettings,
+    find_half_certificates,
+    find_open_doors,
+)
+from glance_tx.web.proxies import MiddlewareSettings, ProxySettings
 
 __all__ = ["GLANCE_CACHE"]
 
@@ -30,6 +39,9 @@ GLANCE_CACHE: Final = Program(
     name="glance-cache",
     sections=(
         CacheListenSettings,
+        TlsSettings,
+        ProxySettings,
+        MiddlewareSettings,
         StorageSettings,
         HttpSettings,
         CorsSettings,
@@ -46,6 +58,7 @@ GLANCE_CACHE: Final = Program(
         NotificationSettings,
         BrokerSettings,
         ManagementSettings,
+        ManagementTlsSettings,
         ThreadSettings,
         WatchSettings,
     ),
@@ -54,6 +67,8 @@ GLANCE_CACHE: Final = Program(
         find_unusable_strategy,
         find_unusable_service_user,
         find_two_accounts,
+        find_half_certificates,
+        find_half_identity,
         find_open_doors,
         find_unusable_drivers,
     ),

@@ -17,9 +17,17 @@ from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.daemon import node_name_option
 from glance_tx.settings.values import AbsolutePath, HttpUrl, Word
 from glance_tx.streaming.units import GiB, MiB
+from glance_tx.tls.client import ClientFiles
 from glance_tx.web.options import ListenSettings
 
-__all__ = ["CacheListenSettings", "CacheSettings", "StorageSettings", "UpstreamSettings", "find_two_accounts"]
+__all__ = [
+    "CacheListenSettings",
+    "CacheSettings",
+    "StorageSettings",
+    "UpstreamSettings",
+    "find_half_identity",
+    "find_two_accounts",
+]
 
 
 @frozen(kw_only=True)
@@ -85,6 +93,32 @@ class UpstreamSettings(Section):
         ),
         required=True,
     )
+    cafile: Path | None = option(
+        cfg.Opt(
+            "cafile",
+            type=AbsolutePath(),
+            help="Authorities, in PEM, for the certificates of addresses with https. Unset, those of the machine. Read "
+            "at start.",
+        )
+    )
+    certfile: Path | None = option(
+        cfg.Opt(
+            "certfile",
+            type=AbsolutePath(),
+            help="This node's own certificate in PEM, for an image service that asks for one. Read at start.",
+        )
+    )
+    keyfile: Path | None = option(
+        cfg.Opt("keyfile", type=AbsolutePath(), help="The key of certfile in PEM, without a passphrase.")
+    )
+    insecure: bool = option(
+        cfg.BoolOpt(
+            "insecure",
+            default=False,
+            help="Believe any certificate, of any name. Whoever gets between this node and the image service then gets "
+            "the tokens of all its clients: for a test, if at all.",
+        )
+    )
     connect_seconds: int = option(
         cfg.IntOpt(
             "connect_timeout",
@@ -112,6 +146,25 @@ class UpstreamSettings(Section):
             help="Seconds without a byte after which an answer is given up and resumed elsewhere.",
         )
     )
+
+    @property
+    def tls_files(self) -> ClientFiles:
+        """
+        Say whom this node believes, and how it says who it is.
+        """
+        return ClientFiles(self.cafile, self.certfile, self.keyfile, self.insecure)
+
+
+def find_half_identity(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find a certificate without its key, and files that would not be looked at.
+    """
+    upstream = settings[UpstreamSettings]
+    if (upstream.certfile is None) != (upstream.keyfile is None):
+        present, missing = ("keyfile", "certfile") if upstream.certfile is None else ("certfile", "keyfile")
+        yield Conflict("upstream", present, f"needs [upstream] {missing}")
+    if upstream.insecure and upstream.cafile is not None:
+        yield Conflict("upstream", "insecure", "is true, which makes cafile pointless; remove one of them")
 
 
 @frozen(kw_only=True)

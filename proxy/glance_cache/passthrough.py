@@ -31,7 +31,10 @@ _DATA: Final = frozenset({200, 206})
 _API_PATH: Final = re.compile(rb"/v2(?:\.[0-9]+)?/")
 
 # Set anew on this node's own connection to the upstream, or answered by this node itself.
-_NOT_PASSED_ON: Final = frozenset({b"host", b"expect", b"x-openstack-request-id"})
+_NOT_PASSED_ON: Final = frozenset({b"host", b"expect", b"x-openstack-request-id", b"forwarded"})
+# What proxies say of a client. An upstream that trusts this node must not be told it by just anybody; and links in its
+# answers are led back here, whatever it believes.
+_PROXY_HEADERS: Final = b"x-forwarded-"
 # Of a document that is not passed on as it came.
 _OF_THE_DOCUMENT: Final = frozenset({"content-md5", "digest", "etag", "last-modified"})
 
@@ -93,7 +96,7 @@ class PassThrough:
         self._links.check(request)
         headers = Headers()
         for name, value in end_to_end(request.requestHeaders):
-            if name.lower() not in _NOT_PASSED_ON:
+            if name.lower() not in _NOT_PASSED_ON and not name.lower().startswith(_PROXY_HEADERS):
                 headers.addRawHeader(name, value)
         strip_identity_headers(headers)
         headers.setRawHeaders("X-OpenStack-Request-ID", [request.request_id])

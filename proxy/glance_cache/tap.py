@@ -57,11 +57,12 @@ from glance_tx.settings.watch import Source
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics
+from glance_tx.tls.client import ClientTls
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
-from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
-from glance_tx.web.options import ListenSettings
+from glance_tx.web.ports import PortsTls
+from glance_tx.web.proxies import warn_of_trust
 from glance_tx.web.watching import watch_files
 
 __all__ = ["Options", "makeService"]
@@ -100,16 +101,24 @@ def makeService(options: Options) -> IService:
     settings = loaded.settings
     try:
         policy = load_policy(settings[PolicySettings], settings.folders)
+        tls = PortsTls.of(settings)
+        upstream_tls = ClientTls(settings[UpstreamSettings].tls_files)
         strategy = make_strategy(settings, reactor)
         service_user = settings[ServiceUserSettings]
         account = None if service_user.auth_url is None else Account(service_user, reactor)
     except FactualError as error:
         refuse_to_start(GLANCE_CACHE.name, str(error))
     identity = _Identity(strategy, account)
-    watched = (policy.source, *identity.watched())
+    watched = (policy.source, *identity.watched(), *tls.watched())
     managers = Managers(None if strategy is None else strategy.identity, policy.policy)
-    node = _Node(reactor, settings, identity, managers, watched)
-    warnings = (*loaded.warnings, *policy.warnings, *identity.warnings())
+    node = _Node(reactor, settings, identity, managers, tls, upstream_tls, watched)
+    warnings = (
+        *loaded.warnings,
+        *policy.warnings,
+        *identity.warnings(),
+        *tls.warnings(),
+        *warn_of_trust(settings),
+    )
     return Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
 
 
@@ -149,6 +158,8 @@ class _Node:
         settings: Settings,
         identity: _Identity,
         managers: Managers,
+        tls: PortsTls,
+        upstream_tls: ClientTls,
         watched: Sequence[Source[Any]],
     ) -> None:
         self._reactor = reactor
@@ -159,11 +170,11 @@ class _Node:
         checks = HealthChecks(reactor)
         watch_disable_file(checks, settings[HealthcheckSettings], self._lanes)
         faults = cache_faults(challenge(settings))
-        self.edge = Edge(reactor, settings, checks, faults, "glance_cache", rewrite=without_minor_version)
+        self.edge = Edge(reactor, settings, checks, faults, "glance_cache", rewrite=without_minor_version, tls=tls)
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
-        self._client = self._make_client()
+        self._client = self._make_client(upstream_tls)
         self._upstream = GlanceUpstream(self._client, reactor)
         self._entries = self._make_entries()
         self._index = self._make_index()
@@ -199,9 +210,9 @@ class _Node:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
         return parts
 
-    def _make_client(self) -> UpstreamClient:
+    def _make_client(self, tls: ClientTls) -> UpstreamClient:
         settings = self._settings[UpstreamSettings]
-        agent = UpstreamAgent(self._reactor, self._connections, float(settings.connect_seconds))
+        agent = UpstreamAgent(self._reactor, self._connections, float(settings.connect_seconds), tls)
         times = UpstreamTimes(float(settings.head_seconds), float(settings.stall_seconds))
         return UpstreamClient(agent, self._reactor, settings.urls, times)
 
@@ -264,8 +275,7 @@ class _Node:
 
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
-        endpoint = PublicEndpoint(self._settings[ListenSettings].public_endpoint)
-        links = Links(endpoint, self._settings[UpstreamSettings].urls)
+        links = Links(self.edge.endpoint, self._settings[UpstreamSettings].urls)
         answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
         ClientRoutes(
             self._cache,

@@ -31,6 +31,7 @@ from glance_cache.space import SpaceAccount
 from glance_cache.upstream import GlanceUpstream
 from glance_tx.streaming.lanes import Lanes
 from glance_tx.streaming.units import GiB
+from glance_tx.tls.client import ClientTls
 from glance_tx.web.app import App
 from glance_tx.web.endpoint import PublicEndpoint
 from glance_tx.web.faults import FaultTable
@@ -68,7 +69,7 @@ class NodeTestCase(ServingTestCase):
         super().setUp()
         self.lanes = Lanes(reactor, InlinePool())  # type: ignore[arg-type]
         self.pool = HTTPConnectionPool(reactor)
-        agent = UpstreamAgent(reactor, self.pool, 5)
+        agent = UpstreamAgent(reactor, self.pool, 5, ClientTls())
         self.client = UpstreamClient(agent, reactor, urls, self.times())
         self.upstream = GlanceUpstream(self.client, reactor)
         self.entries = EntryStore(

@@ -20,6 +20,7 @@ from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.responses import ResponseReader
 from glance_tx.streaming.units import KiB, MiB
+from glance_tx.tls.client import ClientTls
 from tests.doubles.certificates import self_signed
 from tests.doubles.upstreams import RawUpstream, reactor, turns
 from tests.proxy.folders import absolute
@@ -42,7 +43,7 @@ class AgentTestCase(TestCase):
         self.addCleanup(self.upstream.stop)
         self.pool = HTTPConnectionPool(reactor)
         self.addCleanup(self.pool.closeCachedConnections)
-        self.agent = UpstreamAgent(reactor, self.pool, 5)
+        self.agent = UpstreamAgent(reactor, self.pool, 5, ClientTls())
 
     def ask(self, method: str, target: str, body: ReaderBody | None = None) -> Deferred[IResponse]:
         return self.agent.request(method.encode(), f"{self.upstream.url}{target}".encode(), Headers(), body)

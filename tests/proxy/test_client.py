@@ -30,6 +30,7 @@ from glance_tx.streaming.buffer import BodyBuffer
 from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodyReader, IBodySource
 from glance_tx.streaming.units import KiB, MiB
+from glance_tx.tls.client import ClientTls
 from tests.doubles.upstreams import RawUpstream, reactor, turns
 from tests.web.raw import until
 
@@ -250,7 +251,7 @@ class SocketTests(TestCase):
         self.addCleanup(self.upstream.stop)
         self.pool = HTTPConnectionPool(reactor)
         self.addCleanup(self.pool.closeCachedConnections)
-        agent = UpstreamAgent(reactor, self.pool, 5)
+        agent = UpstreamAgent(reactor, self.pool, 5, ClientTls())
         self.clock = Clock()
         self.client = UpstreamClient(agent, self.clock, [self.upstream.url], UpstreamTimes())
         self.source = BodyBuffer(None, hold=lambda: None, release=lambda: None)
@@ -355,7 +356,7 @@ class SocketTests(TestCase):
         """
         other = RawUpstream()
         self.addCleanup(other.stop)
-        agent = UpstreamAgent(reactor, self.pool, 5)
+        agent = UpstreamAgent(reactor, self.pool, 5, ClientTls())
         self.client = UpstreamClient(agent, self.clock, [self.upstream.url, other.url], UpstreamTimes())
         asking = self.exchange("GET")
         connection, _ = await self.upstream.exchange()

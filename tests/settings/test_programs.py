@@ -37,7 +37,15 @@ from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
-from glance_tx.web.options import HttpSettings, ListenSettings, ManagementSettings, is_loopback
+from glance_tx.web.options import (
+    HttpSettings,
+    ListenSettings,
+    ManagementSettings,
+    ManagementTlsSettings,
+    TlsSettings,
+    is_loopback,
+)
+from glance_tx.web.proxies import MiddlewareSettings, ProxySettings, proxy_trust, warn_of_trust
 from glance_tx.workers.options import WorkerSettings
 from tests.settings.files import ConfigurationTestCase
 
@@ -105,6 +113,10 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     },
     BrokerSettings: {"durable": False},
     WatchSettings: {"look_seconds": 5},
+    TlsSettings: {"cert_file": None, "key_file": None, "ca_file": None},
+    ManagementTlsSettings: {"cert_file": None, "key_file": None, "ca_file": None},
+    ProxySettings: {"trusted_proxies": (), "secure_proxy_ssl_header": "X-Forwarded-Proto"},
+    MiddlewareSettings: {"enable_proxy_headers_parsing": False},
 }
 ACCOUNT: dict[str, Any] = {
     "auth_url": None,
@@ -179,7 +191,16 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
 CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CacheListenSettings: LISTEN | {"bind_port": 9293},
     StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30},
-    UpstreamSettings: {"urls": ("http://a",), "connect_seconds": 5, "head_seconds": 60, "stall_seconds": 60},
+    UpstreamSettings: {
+        "urls": ("http://a",),
+        "cafile": None,
+        "certfile": None,
+        "keyfile": None,
+        "insecure": False,
+        "connect_seconds": 5,
+        "head_seconds": 60,
+        "stall_seconds": 60,
+    },
     CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60, "prefetch_token": None},
     AuthSettings: {"strategy": None, "tokens_file": None},
     ServiceUserSettings: ACCOUNT,
@@ -403,9 +424,6 @@ class RequirementTests(ConfigurationTestCase):
 PROTECTING = {
     ("DEFAULT", "use_keystone_limits"): "true",
     ("DEFAULT", "metadata_encryption_key"): "x",
-    ("DEFAULT", "cert_file"): "x",
-    ("DEFAULT", "key_file"): "x",
-    ("DEFAULT", "ca_file"): "x",
     ("oslo_policy", "enforce_scope"): "false",
     ("oslo_policy", "enforce_new_defaults"): "false",
     ("oslo_policy", "policy_default_rule"): "admin",
@@ -512,13 +530,85 @@ class StockTests(ConfigurationTestCase):
                     found = program.stock.find(kind.GROUP, opt.name)
                     self.assertTrue(found is None or found.option == "*", opt.name)
 
-    def test_cache_with_tls(self) -> None:
+    def test_stock_cache(self) -> None:
         """
-        glance-cache refuses options that promise TLS, and warns of those of stock's own cache.
+        glance-cache warns of options of stock's own cache.
         """
-        self.assertIn("plain HTTP", self.problems(GLANCE_CACHE, CACHE, "[DEFAULT]\ncert_file = /x\n")[0])
         warnings = self.loaded(GLANCE_CACHE, CACHE, "[DEFAULT]\nimage_cache_driver = sqlite\n").warnings
         self.assertEqual([warning.option for warning in warnings], ["image_cache_driver"])
+
+
+class CertificateTests(ConfigurationTestCase):
+    """
+    Options of certificates that need each other.
+    """
+
+    def test_halves(self) -> None:
+        """
+        A certificate without its key, a key alone, and authorities for clients without either are refused: the port
+        would speak plain HTTP.
+        """
+        for program, base in ((GLANCE_API, AUTH), (GLANCE_CACHE, CACHE)):
+            for group in ("DEFAULT", "management"):
+                for text, missing in (
+                    ("cert_file = /c", "key_file"),
+                    ("key_file = /k", "cert_file"),
+                    ("ca_file = /a", "cert_file and key_file"),
+                    ("cert_file = /c\nca_file = /a", "key_file"),
+                ):
+                    [problem] = self.problems(program, base, f"[{group}]\n{text}\n")
+                    self.assertIn(f"needs [{group}] {missing}", problem)
+                whole = self.loaded(program, base, f"[{group}]\ncert_file = /c\nkey_file = /k\nca_file = /a\n")
+                self.assertEqual(whole.warnings, ())
+
+    def test_upstream(self) -> None:
+        """
+        So are halves of what the cache shows its upstream, and authorities that would not be asked.
+        """
+        for text, reason in (
+            ("certfile = /c", "needs [upstream] keyfile"),
+            ("keyfile = /k", "needs [upstream] certfile"),
+            ("insecure = true\ncafile = /a", "which makes cafile pointless"),
+        ):
+            [problem] = self.problems(GLANCE_CACHE, CACHE, f"[upstream]\n{text}\n")
+            self.assertIn(reason, problem)
+
+
+class ProxyTests(ConfigurationTestCase):
+    """
+    Which proxies a configuration trusts.
+    """
+
+    def trust(self, text: str) -> tuple[tuple[str, ...], str, tuple[str | None, ...]]:
+        """
+        Networks, the scheme's header, and options that are warned of.
+        """
+        settings = self.loaded(GLANCE_API, AUTH, text).settings
+        trust = proxy_trust(settings)
+        return tuple(map(str, trust.networks)), trust.scheme_header, tuple(w.option for w in warn_of_trust(settings))
+
+    def test_trust(self) -> None:
+        """
+        Nobody is trusted by default; stock's switch alone means this machine; names of headers may be stock's.
+        """
+        named = "[DEFAULT]\ntrusted_proxies = 10.0.0.0/8, ::1,192.0.2.7\n"
+        switch = "[oslo_middleware]\nenable_proxy_headers_parsing = true\n"
+        header = "[DEFAULT]\nsecure_proxy_ssl_header = HTTP_X_SCHEME\n"
+        plain, networks = "X-Forwarded-Proto", ("10.0.0.0/8", "::1/128", "192.0.2.7/32")
+        self.assertEqual(self.trust(""), ((), plain, ()))
+        self.assertEqual(self.trust(named), (networks, plain, ()))
+        self.assertEqual(self.trust(named + switch), (networks, plain, ()))
+        self.assertEqual(self.trust(switch), (("127.0.0.0/8", "::1/128"), plain, ("enable_proxy_headers_parsing",)))
+        self.assertEqual(self.trust(header), ((), "X-SCHEME", ("secure_proxy_ssl_header",)))
+        self.assertEqual(self.trust(named + header)[1:], ("X-SCHEME", ()))
+
+    def test_bad_networks(self) -> None:
+        """
+        What is no network is refused, and so is one with bits of a host: nobody can tell which of the two is meant.
+        """
+        for text in ("proxy.example", "10.0.0.1/8", "10.0.0.0/33", "*"):
+            [problem] = self.problems(GLANCE_API, AUTH, f"[DEFAULT]\ntrusted_proxies = {text}\n")
+            self.assertIn("an IP address, or a network such as", problem)
 
 
 class EdgeTests(SynchronousTestCase):

@@ -1,0 +1,3 @@
+"""
+Certificates: ours, and those that we believe.
+"""
