@@ -42,7 +42,8 @@ class OpenApiTests(DaemonTestCase):
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).absolute()
-        self.api = self.make_daemon("glance-api", folder, API_CONFIG)
+        shown = "[DEFAULT]\nshow_image_direct_url = true\nshow_multiple_locations = true"
+        self.api = self.make_daemon("glance-api", folder, API_CONFIG.replace("[DEFAULT]", shown))
         self.api.start()
 
     def test_routes(self) -> None:
