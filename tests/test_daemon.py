@@ -230,6 +230,42 @@ class DaemonTests(TestCase):
         await daemon.stopService()
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
+    async def test_signals(self) -> None:
+        """
+        SIGTERM and SIGINT stop the reactor, once however often they come, and are handled as before when it is over.
+        """
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        daemon = self.daemon(self.part("a"))
+        self.reactor.callFromThread = lambda call, *args: call(*args)  # type: ignore[attr-defined]
+        daemon.startService()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        self.assertEqual(self.reactor.stopped, 1)
+        await daemon.stopService()
+        after = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        self.assertEqual(after, before)
+
+    async def test_hangup_and_ready(self) -> None:
+        """
+        Who wants to know is told when all is served, and of each SIGHUP.
+        """
+        told: list[str] = []
+        daemon = Daemon(
+            self.reactor,
+            "test-daemon",
+            LogSettings(),
+            (),
+            (),
+            (),
+            when_ready=lambda: told.append("ready"),
+            on_hangup=lambda: told.append("hung up"),
+        )
+        self.reactor.callFromThread = lambda call, *args: call(*args)  # type: ignore[attr-defined]
+        daemon.startService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await daemon.stopService()
+        self.assertEqual(told, ["ready", "hung up"])
+
     def turn(self) -> Deferred[None]:
         """
         Wait for one turn of the reactor.

@@ -35,10 +35,19 @@ class ParentLink(Protocol):
     A parent that is gone has its workers end as they would by its order: nobody else would ever end them.
 
     :param orders: What to do, by the names of orders; see also `obey`.
+    :param descriptors: Of the pipe that orders come from, and of the one that reports go to.
     """
 
-    def __init__(self, reactor: Any, metrics: Metrics, orders: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        metrics: Metrics,
+        orders: Mapping[str, Callable[[], object]],
+        *,
+        descriptors: tuple[int, int] = (ORDERS, REPORTS),
+    ) -> None:
         self._reactor = reactor
+        self._descriptors = descriptors
         self._metrics = metrics
         self._orders = dict(orders)
         self._frames = Frames()
@@ -58,7 +67,7 @@ class ParentLink(Protocol):
         """
         self._closed = Deferred()
         connect: Any = StandardIO  # mypy reads that of Windows
-        connect(self, stdin=ORDERS, stdout=REPORTS, reactor=self._reactor)
+        connect(self, stdin=self._descriptors[0], stdout=self._descriptors[1], reactor=self._reactor)
         self._loop.start(_REPORT_SECONDS)
 
     def say_ready(self) -> None:

@@ -136,9 +136,10 @@ class Reloading:
         Leave off.
         """
         self._started = self._again = False
-        if self._running is not None:
-            self._running.cancel()
-            await self._running
+        running = self._running
+        if running is not None:
+            running.cancel()
+            await running
 
     def hung_up(self) -> None:
         """

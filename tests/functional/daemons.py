@@ -4,6 +4,7 @@ Both daemons as real processes, started by ``twistd`` in a folder of the test's 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -149,7 +149,7 @@ class DaemonProcess:
         """
         process, self._process = self._process, None
         if process is not None:
-            with suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

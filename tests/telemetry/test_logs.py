@@ -122,6 +122,30 @@ class JsonTests(SynchronousTestCase):
         self.assertTrue(format_text({"log_format": "hello"}).endswith(" info [-] hello\n"))
 
 
+class WorkerTests(SynchronousTestCase):
+    """
+    Where several processes share a log, each line says which of them wrote it.
+    """
+
+    def line(self, log_format: LogFormat) -> str:
+        out = io.StringIO()
+        observer = log_observer(out, log_format, debug=False, worker=3)
+        Logger("name", observer=observer).info("hello")
+        return out.getvalue()
+
+    def test_text(self) -> None:
+        """
+        As text, after the logger's name.
+        """
+        self.assertTrue(self.line("text").endswith(" info [name/3] hello\n"), self.line("text"))
+
+    def test_json(self) -> None:
+        """
+        In JSON, as a key of its own.
+        """
+        self.assertEqual(json.loads(self.line("json"))["worker"], 3)
+
+
 class SecretTests(SynchronousTestCase):
     """
     What never shows.

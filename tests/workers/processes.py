@@ -5,7 +5,7 @@ A reactor whose processes exist in memory only.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -76,6 +76,22 @@ class MemoryProcesses(Clock):
     @property
     def alive(self) -> list[MemoryProcess]:
         return [process for process in self.all if process.alive]
+
+    # Threads, which take no time here.
+
+    def getThreadPool(self) -> MemoryProcesses:
+        return self
+
+    def callInThreadWithCallback(self, told: Callable[[bool, Any], object], call: Callable[..., Any]) -> None:
+        try:
+            result = call()
+        except Exception:
+            told(False, Failure())  # noqa: FBT003
+        else:
+            told(True, result)  # noqa: FBT003
+
+    def callFromThread(self, call: Callable[..., object], *args: object) -> None:
+        call(*args)
 
     def spawnProcess(
         self,
