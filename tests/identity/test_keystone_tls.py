@@ -7,13 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.ssl import KeyPair, PrivateCertificate
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.web.server import Site
 
 from glance_tx.identity.errors import IdentityUnavailable
-from glance_tx.identity.keystone.http import KeystoneHttp
+from glance_tx.identity.keystone.account import Account
 from glance_tx.identity.keystone.options import KeystoneSettings
-from glance_tx.identity.keystone.own import OwnToken
 from glance_tx.identity.keystone.tls import make_tls_policy
 from glance_tx.settings import SettingsError
 from tests.doubles.certificates import self_signed
@@ -67,9 +66,11 @@ class TlsTestCase(KeystoneTestCase):
         Fetch a token over TLS.
         """
         settings = self.policy_settings(host, **options)
-        pool = HTTPConnectionPool(reactor, persistent=False)
-        http = KeystoneHttp(Agent(reactor, make_tls_policy(settings), pool=pool), reactor, settings)
-        return await OwnToken(http, settings, self.clock).get()
+        account = Account(settings, reactor)
+        try:
+            return await account.token.get()
+        finally:
+            await account.stop()
 
 
 class TrustTests(TlsTestCase):
@@ -101,6 +102,17 @@ class TrustTests(TlsTestCase):
         with self.assertRaises(IdentityUnavailable):
             await self.token(host="127.0.0.1", cafile=self.file(pem(self.certificate)))
         self.assertEqual(self.keystone.requests, [])
+
+    async def test_quiet(self) -> None:
+        """
+        Connections that come and go are nothing to be logged.
+        """
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        await self.token(insecure=True)
+        said = [formatEvent(event) or "" for event in events]
+        self.assertEqual([text for text in said if "HTTP11ClientFactory" in text], [])
 
     async def test_insecure(self) -> None:
         """

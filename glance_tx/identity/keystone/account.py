@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from glance_tx.identity.keystone.endpoints import QuietEndpoints
 from glance_tx.identity.keystone.http import KeystoneHttp
 from glance_tx.identity.keystone.options import CredentialSettings
 from glance_tx.identity.keystone.own import OwnToken
@@ -35,9 +36,8 @@ class Account:
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
-        agent = Agent(
-            reactor, make_tls_policy(settings), connectTimeout=settings.timeout_seconds, pool=self._connections
-        )
+        endpoints = QuietEndpoints(reactor, make_tls_policy(settings), settings.timeout_seconds)
+        agent = Agent.usingEndpointFactory(reactor, endpoints, self._connections)
         self.http = KeystoneHttp(agent, reactor, settings)
         self.token = OwnToken(self.http, settings, reactor)
 

@@ -1,0 +1,379 @@
+"""
+A real Keystone, from PyPI: SQLite, Fernet tokens, one thread, on a port of 127.0.0.1.
+
+It is installed once, into the folder that ``GLANCE_TX_TEST_PEERS`` names, or into one in the user's cache; set up once
+for each run of the tests, with these people and projects; and started as often as tests want one of their own.
+
+=========  ===========  ======================
+user       project      roles
+=========  ===========  ======================
+admin      admin        admin
+glance     service      service
+node       service      admin
+alice      demo         member
+rita       demo         reader
+bob        other        member
+=========  ===========  ======================
+
+The password of each is the name with ``pw`` behind it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from tests.functional.daemons import free_port
+from tests.services import ServiceCase, lacking
+
+__all__ = ["PEOPLE", "Keystone", "KeystoneMissing", "own_keystone", "shared_keystone"]
+
+REQUIREMENTS = ("keystone>=27", "waitress>=3")
+INSTALL_SECONDS = 900
+SET_UP_SECONDS = 180
+START_SECONDS = 120
+
+PEOPLE = {
+    "admin": ("admin", ("admin",)),
+    "glance": ("service", ("service",)),
+    "node": ("service", ("admin",)),
+    "alice": ("demo", ("member",)),
+    "rita": ("demo", ("reader",)),
+    "bob": ("other", ("member",)),
+}
+"""Users: their projects, and their roles there."""
+
+CONFIG = """\
+[DEFAULT]
+log_file = {folder}/keystone.log
+[database]
+connection = sqlite:///{folder}/keystone.db?timeout=60
+[token]
+provider = fernet
+expiration = {token_seconds}
+[fernet_tokens]
+key_repository = {folder}/fernet-keys
+[fernet_receipts]
+key_repository = {folder}/fernet-keys
+[credential]
+key_repository = {folder}/credential-keys
+[identity]
+password_hash_rounds = 4
+[cache]
+enabled = false
+[oslo_policy]
+enforce_scope = true
+enforce_new_defaults = true
+"""
+
+
+# Keystone takes the arguments of whatever program it is in for its own, so there are none. One thread: of several, some
+# would find SQLite's file locked.
+SERVER = """\
+from keystone.wsgi.api import application
+from waitress import serve
+serve(application, host="127.0.0.1", port={port}, threads=1)
+"""
+
+
+class KeystoneMissing(Exception):
+    """
+    There is none to be had on this machine.
+    """
+
+
+@define
+class Keystone:
+    """
+    One server. It keeps its folder and its port when it is started again.
+    """
+
+    python: Path
+    folder: Path
+    token_seconds: int = 3600
+    port: int = field(factory=free_port)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """
+        Where it answers.
+        """
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it answers.
+        """
+        self.configure()
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.python, "-c", SERVER.format(port=self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                cwd=self.folder,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self._ask("GET", "", None, None)
+                return
+            except OSError:
+                time.sleep(0.05)
+        said = (self.folder / "server.log").read_text(errors="replace")
+        self.kill()
+        raise AssertionError(f"Keystone does not answer:\n{said[-4000:]}")
+
+    def kill(self) -> None:
+        """
+        End it at once. Harmless when it is gone.
+        """
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def configure(self) -> None:
+        """
+        Write its configuration.
+        """
+        text = CONFIG.format(folder=self.folder, token_seconds=self.token_seconds)
+        (self.folder / "keystone.conf").write_text(text)
+
+    def manage(self, *arguments: str) -> None:
+        """
+        Run ``keystone-manage``.
+        """
+        program = self.python.with_name("keystone-manage")
+        command = [program, "--config-file", self.folder / "keystone.conf", *arguments]
+        _run(command, self._environment(), SET_UP_SECONDS, self.folder)
+
+    def _environment(self) -> Mapping[str, str]:
+        return {**_clean_environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.folder)}
+
+    def credentials(self, user: str) -> Mapping[str, str]:
+        """
+        What clients find in their environment.
+        """
+        return {
+            "OS_AUTH_URL": f"{self.url}/v3",
+            "OS_IDENTITY_API_VERSION": "3",
+            "OS_USERNAME": user,
+            "OS_PASSWORD": f"{user}pw",
+            "OS_PROJECT_NAME": PEOPLE[user][0],
+            "OS_USER_DOMAIN_NAME": "Default",
+            "OS_PROJECT_DOMAIN_NAME": "Default",
+            "OS_REGION_NAME": "RegionOne",
+        }
+
+    def token(self, user: str, scope: Mapping[str, object] | None = None) -> str:
+        """
+        Log somebody in.
+
+        :param scope: Another one than the user's project.
+        """
+        named = {"name": user, "domain": {"id": "default"}, "password": f"{user}pw"}
+        project = {"project": {"name": PEOPLE[user][0], "domain": {"id": "default"}}}
+        identity = {"methods": ["password"], "password": {"user": named}}
+        document = {"auth": {"identity": identity, "scope": project if scope is None else scope}}
+        return self._ask("POST", "/auth/tokens", None, document)[0]["X-Subject-Token"]
+
+    def revoke(self, token: str) -> None:
+        """
+        Take a token back.
+        """
+        self._ask("DELETE", "/auth/tokens", token, None, {"X-Subject-Token": token})
+
+    def application_credential(self, user: str) -> Mapping[str, str]:
+        """
+        Make an application credential of a user's; return its id and its secret.
+        """
+        token = self.token(user)
+        document = {"application_credential": {"name": f"of-{user}-{time.monotonic_ns()}"}}
+        path = f"/users/{self.id_of('users', user)}/application_credentials"
+        made = self._ask("POST", path, token, document)[1]["application_credential"]
+        return {"id": made["id"], "secret": made["secret"]}
+
+    def id_of(self, kind: str, name: str) -> str:
+        """
+        Find the id of a user or a project.
+        """
+        found: str = self.call("GET", f"/{kind}?name={name}")[kind][0]["id"]
+        return found
+
+    def serve_images(self, url: str) -> None:
+        """
+        Say in the catalog where images are served.
+        """
+        services = self.call("GET", "/services?type=image")["services"]
+        if not services:
+            services = [self.call("POST", "/services", {"service": {"type": "image", "name": "glance"}})["service"]]
+        service_id = services[0]["id"]
+        for endpoint in self.call("GET", f"/endpoints?service_id={service_id}")["endpoints"]:
+            self.call("DELETE", f"/endpoints/{endpoint['id']}")
+        for interface in ("public", "internal", "admin"):
+            endpoint = {"service_id": service_id, "url": url, "interface": interface, "region_id": "RegionOne"}
+            self.call("POST", "/endpoints", {"endpoint": endpoint})
+
+    def call(self, method: str, path: str, document: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """
+        Ask as the administrator.
+        """
+        return self._ask(method, path, self.token("admin"), document)[1]
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        token: str | None,
+        document: Mapping[str, object] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Mapping[str, str], dict[str, Any]]:
+        sent = {
+            "Content-Type": "application/json",
+            **(headers or {}),
+            **({} if token is None else {"X-Auth-Token": token}),
+        }
+        body = None if document is None else json.dumps(document).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, f"/v3{path}", body, sent)
+            response = connection.getresponse()
+            text = response.read()
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise AssertionError(f"{method} {path}: {response.status} {text!r}")
+        return response.headers, json.loads(text) if text else {}
+
+
+def shared_keystone(case: ServiceCase) -> Keystone:
+    """
+    Give the Keystone that runs for all tests. It must not be stopped.
+    """
+    try:
+        return _running()
+    except KeystoneMissing as error:
+        raise lacking(case, f"no Keystone: {error}") from error
+
+
+def own_keystone(case: ServiceCase, **options: Any) -> Keystone:
+    """
+    Start a Keystone that belongs to the test: the same people, in a database of its own.
+    """
+    first = shared_keystone(case)
+    folder = Path(case.mktemp()).absolute()
+    shutil.copytree(first.folder, folder)
+    keystone = Keystone(first.python, folder, **options)
+    case.addCleanup(keystone.kill)
+    keystone.start()
+    return keystone
+
+
+@cache
+def _running() -> Keystone:
+    folder = Path(tempfile.mkdtemp(prefix="glance_tx-keystone-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    keystone = Keystone(_installed(), folder)
+    atexit.register(keystone.kill)
+    keystone.configure()
+    for name in ("fernet-keys", "credential-keys"):
+        (folder / name).mkdir(mode=0o700)
+    keystone.manage("db_sync")
+    owner = ("--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
+    keystone.manage("fernet_setup", *owner)
+    keystone.manage("credential_setup", *owner)
+    url = f"{keystone.url}/v3"
+    urls = [part for kind in ("public", "internal", "admin") for part in (f"--bootstrap-{kind}-url", url)]
+    keystone.manage("bootstrap", "--bootstrap-password", "adminpw", "--bootstrap-region-id", "RegionOne", *urls)
+    keystone.start()
+    _populate(keystone)
+    return keystone
+
+
+def _populate(keystone: Keystone) -> None:
+    roles = {role["name"]: role["id"] for role in keystone.call("GET", "/roles")["roles"]}
+    projects = {project["name"]: project["id"] for project in keystone.call("GET", "/projects")["projects"]}
+    for user, (project, names) in PEOPLE.items():
+        if user == "admin":
+            continue
+        if project not in projects:
+            made = keystone.call("POST", "/projects", {"project": {"name": project, "domain_id": "default"}})
+            projects[project] = made["project"]["id"]
+        document = {"name": user, "domain_id": "default", "password": f"{user}pw"}
+        user_id = keystone.call("POST", "/users", {"user": document})["user"]["id"]
+        for name in names:
+            keystone.call("PUT", f"/projects/{projects[project]}/users/{user_id}/roles/{roles[name]}")
+
+
+@cache
+def _installed() -> Path:
+    """
+    Install Keystone, unless it is there; return the interpreter that has it.
+    """
+    place = Path(os.environ.get("GLANCE_TX_TEST_PEERS") or _user_cache())
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = hashlib.sha256(" ".join(REQUIREMENTS).encode()).hexdigest()[:8]
+    folder = place / f"keystone-{version}-{wanted}"
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    with _locked(place / f"{folder.name}.lock"):
+        if not stamp.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", folder], _clean_environment(), INSTALL_SECONDS, place)
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
+            _run(pip, _clean_environment(), INSTALL_SECONDS, place)
+            stamp.touch()
+    return python
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glance_tx-tests"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clean_environment() -> Mapping[str, str]:
+    """
+    The environment without what would lead another interpreter, or a client of a cloud, astray.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "OS_")) and name != "VIRTUAL_ENV"
+    }
+
+
+def _run(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float, folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=folder, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KeystoneMissing(f"{command[0]}: {error}") from error
+    if done.returncode:
+        words = " ".join(str(word) for word in command)
+        raise KeystoneMissing(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")
