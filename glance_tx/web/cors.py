@@ -44,7 +44,7 @@ class Origin(Described):
     Where a page comes from, as a browser says it.
     """
 
-    description = "scheme://host or scheme://host:port of http or https, or * for any"
+    description = "scheme://host or scheme://host:port of http or https, or an asterisk for any"
 
     def __call__(self, value: object) -> str:
         """
@@ -85,8 +85,8 @@ class CorsSettings(Section):
         cfg.ListOpt(
             "allowed_origin",
             item_type=Origin(),
-            help="Sites whose pages may use the API, such as https://dashboard.example.com; * for all sites. None by "
-            "default: then no answer has a header about it, and OPTIONS is a wrong method.",
+            help="Sites whose pages may use the API, such as https://dashboard.example.com; an asterisk for all of "
+            "them. None by default: then no answer has a header about it, and OPTIONS is a wrong method.",
         )
     )
     allow_credentials: bool = option(
@@ -94,7 +94,7 @@ class CorsSettings(Section):
             "allow_credentials",
             default=True,
             help="Whether such pages may have the browser add what it keeps for this site (cookies, certificates). "
-            "Tokens in X-Auth-Token are no such thing. Without effect where allowed_origin is *.",
+            "Tokens in X-Auth-Token are no such thing. Without effect where all sites are allowed.",
         )
     )
     expose_headers: tuple[str, ...] = option(
