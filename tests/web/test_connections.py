@@ -99,6 +99,20 @@ class DrainingSiteTests(SynchronousTestCase):
         self.assertEqual(transport.value().count(b"\r\n\r\nok"), 2)
         self.successResultOf(drained)
 
+    def test_fresh_and_answered_early(self) -> None:
+        """
+        One that is answered while it sends has its time to read the answer, too.
+        """
+        channel, transport = self.connect()
+        self.site.drain()
+        self.clock.advance(4)
+        channel.dataReceived(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc")
+        self.answer()
+        self.clock.advance(4)
+        self.assertTrue(transport.connected)
+        self.clock.advance(1)
+        self.assertFalse(transport.connected)
+
     def test_unused(self) -> None:
         """
         A client that connected and has nothing to say is not waited for long.
