@@ -175,7 +175,8 @@ def _as_json(status: str, title: str, explanation: str) -> bytes:
 
 
 def _as_html(status: str, explanation: str) -> bytes:
-    title, text = html.escape(status), html.escape(explanation)
+    # Clients cut the tags and show what is left: quotes, which are harmless between tags, stay readable.
+    title, text = html.escape(status, quote=False), html.escape(explanation, quote=False)
     page = (
         f"<html>\n <head>\n  <title>{title}</title>\n </head>\n"
         f" <body>\n  <h1>{title}</h1>\n  {text}<br /><br />\n </body>\n</html>\n"

@@ -117,7 +117,7 @@ class RenderTests(SynchronousTestCase):
         assert isinstance(response.body, bytes)
         self.assertIn(b"<title>404 &lt;b&gt;</title>", response.body)
         self.assertIn(b"<h1>404 &lt;b&gt;</h1>", response.body)
-        self.assertIn(b"&lt;script&gt;alert(&#x27;x&#x27; &amp; &quot;y&quot;)&lt;/script&gt;", response.body)
+        self.assertIn(b"&lt;script&gt;alert('x' &amp; \"y\")&lt;/script&gt;", response.body)
         self.assertNotIn(b"<script>", response.body)
 
     def test_headers(self) -> None:
