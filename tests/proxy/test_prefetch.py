@@ -327,6 +327,15 @@ class CredentialTests(PrefetchTestCase):
         self.send()
         self.assertEqual(self.queued(), [])
 
+    def test_other_refusals(self) -> None:
+        """
+        What the upstream says of the image says nothing of the credentials: they are kept.
+        """
+        self.upstream.facts[IMAGE] = UpstreamRefused(403, (), b"")
+        credentials = Tokens("good", "other")
+        self.begin_with(credentials)
+        self.assertEqual((credentials.left, self.upstream.authorized), (["good", "other"], [IMAGE]))
+
     def test_none_to_be_had(self) -> None:
         """
         While there are none to be had, images stay queued.

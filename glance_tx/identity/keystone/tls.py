@@ -112,7 +112,6 @@ def _own_certificate(settings: CredentialSettings) -> PrivateCertificate | None:
         pem = _read(settings, "keyfile", settings.keyfile) + b"\n" + pem
     try:
         certificate: PrivateCertificate = PrivateCertificate.loadPEM(pem)
-        certificate.options().getContext()
     except Exception as error:  # every mistake raises something else: no key, one of another certificate, garbage
         raise _refused(settings, "certfile", f"{settings.certfile}: no certificate in PEM with its key") from error
     return certificate
