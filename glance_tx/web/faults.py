@@ -150,11 +150,12 @@ def render(accept: str | None, fault: Fault) -> Response:
     Write a fault out in the form that the client asks for, as stock Glance does (contract 1.3).
 
     A flat JSON object only where JSON is asked for by name: clients that accept everything (python-glanceclient)
-    cannot read it. HTML where that is welcome; plain text to a client that names nothing, or neither of the two.
+    cannot read it. HTML where that is welcome; plain text to a client that sends no Accept, or names neither of the
+    two. An empty one counts as ``*/*``: openstacksdk sends that with uploads, and shows no plain text.
 
-    :param accept: The Accept header, lines joined by commas; ``None`` or empty where there is none.
+    :param accept: The Accept header, lines joined by commas; ``None`` where there is none.
     """
-    weights = parse_accept(accept or "")
+    weights = parse_accept("*/*" if accept is not None and not accept.strip() else accept or "")
     html_weight = quality(weights, "text/html")
     json_weight = weights.get("application/json", 0.0)
     status = f"{fault.status} {fault.title}"

@@ -8,6 +8,8 @@ import atexit
 import json
 import shutil
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,15 +21,39 @@ from tests.functional.programs import GLANCE, OPENSTACK, Outcome, Program, Runne
 __all__ = ["ClientCase", "Pair"]
 
 
+class _Identity(BaseHTTPRequestHandler):
+    """
+    As much of Keystone as a user without further rights gets to see: its version, and that projects are not to be seen.
+    """
+
+    def do_GET(self) -> None:
+        link = f"http://127.0.0.1:{self.server.server_address[1]}/v3"
+        version = {"id": "v3.14", "status": "stable", "links": [{"rel": "self", "href": link}]}
+        body = json.dumps({"version": version} if self.path == "/v3" else {"error": {"code": 403}}).encode()
+        self.send_response(200 if self.path == "/v3" else 403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """
+        Nothing.
+        """
+
+
 @frozen
 class Pair:
     """
     Both daemons, running.
+
+    :param identity_url: Where clients look projects up.
     """
 
     folder: Path
     api: DaemonProcess
     cache: DaemonProcess
+    identity_url: str
 
     @classmethod
     def started(cls) -> Pair:
@@ -42,7 +68,9 @@ class Pair:
         cache = DaemonProcess("glance-cache", folder / "node", f"{CACHE_CONFIG}\n[upstream]\nurls = {api.url}\n")
         atexit.register(cache.kill)
         cache.start()
-        return cls(folder, api, cache)
+        identity = ThreadingHTTPServer(("127.0.0.1", 0), _Identity)
+        threading.Thread(target=identity.serve_forever, daemon=True).start()
+        return cls(folder, api, cache, f"http://127.0.0.1:{identity.server_address[1]}/v3")
 
 
 class ClientCase(DaemonTestCase):
@@ -87,7 +115,13 @@ class ClientCase(DaemonTestCase):
         """
         access = {
             GLANCE: {"OS_AUTH_TOKEN": token, "OS_IMAGE_URL": self.daemon.url},
-            OPENSTACK: {"OS_AUTH_TYPE": "admin_token", "OS_TOKEN": token, "OS_ENDPOINT": f"{self.daemon.url}/v2"},
+            OPENSTACK: {
+                "OS_AUTH_TYPE": "admin_token",
+                "OS_TOKEN": token,
+                "OS_ENDPOINT": f"{self.daemon.url}/v2",
+                "OS_IMAGE_ENDPOINT_OVERRIDE": self.daemon.url,
+                "OS_IDENTITY_ENDPOINT_OVERRIDE": self.pair.identity_url,
+            },
         }
         return self._runner.run(program, arguments, access[program], stdin)
 

@@ -37,7 +37,8 @@ JSON = "application/json"
 # Accept header, and the Content-Type of the error that answers it.
 NEGOTIATION = [
     (None, PLAIN),
-    ("", PLAIN),  # openstacksdk, when it uploads
+    ("", HTML),  # openstacksdk, when it uploads: it shows nothing of plain text
+    (" ", HTML),
     ("*/*", HTML),  # python-glanceclient, curl
     ("text/html", HTML),
     ("text/*", HTML),
