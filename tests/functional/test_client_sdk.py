@@ -210,7 +210,7 @@ class MemberTests(SdkCase):
         self.assertEqual(self.image.add_member(made, member_id="blue").status, "pending")
         self.assertEqual([each.id for each in bob.images(member_status="pending")], [made.id])
         for status in ("rejected", "accepted"):
-            self.assertEqual(bob.update_member("blue", made.id, status=status).status, status)
+            self.assertEqual(bob.update_member("blue", made, status=status).status, status)
         self.assertEqual([each.id for each in bob.images()], [made.id])
         self.assertEqual(bob.get_member("blue", made.id).status, "accepted")
         self.assertEqual([each.member_id for each in self.image.members(made)], ["blue"])
