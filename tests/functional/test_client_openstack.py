@@ -293,6 +293,8 @@ class InformationTests(OpenStackCase):
         ]:
             self.assertIn(expected, self.fail_image(*command))
         self.assertEqual(self.ask_json("/v2/images"), before)
+        # This one creates the record before it asks.
+        self.assertIn("not support the image import", self.fail_image("create", "--import", "--file", self.file, "y"))
 
 
 class CachedInformationTests(InformationTests):
