@@ -237,11 +237,11 @@ class CurlTests(ClientTestCase):
         common = ("--silent", "--show-error", "--max-time", "60", "--header", f"X-Auth-Token: {ALICE}")
         return self.run_program("curl", *common, *arguments, program="/usr/bin/curl")
 
-    def create(self) -> str:
+    def create(self, image: RealImage) -> str:
         """
-        Create an image without data.
+        Create the record of an image that is to be uploaded.
         """
-        document = json.dumps({"disk_format": "raw", "container_format": "bare"})
+        document = json.dumps({"disk_format": image.disk_format, "container_format": image.container_format})
         image_id: str = json.loads(self.curl("--data", document, f"{self.api.url}/v2/images"))["id"]
         return image_id
 
@@ -269,7 +269,7 @@ class CurlTests(ClientTestCase):
         image = kernel(self)
         for daemon in (self.api, self.cache):
             for arguments in ((), ("--header", "Transfer-Encoding: chunked"), ("--header", "Expect:")):
-                image_id = self.create()
+                image_id = self.create(image)
                 self.assertEqual(self.upload(image_id, image.path, *arguments, to=daemon)[:3], "204")
                 for source in (self.api, self.cache):
                     copy = self.folder / "copy"
@@ -281,7 +281,7 @@ class CurlTests(ClientTestCase):
         A client that waits to be told to go on sends not a byte of an upload that is refused.
         """
         image = kernel(self)
-        image_id = self.create()
+        image_id = self.create(image)
         self.upload(image_id, image.path)
         self.assertEqual(self.upload(image_id, image.path, "--header", "Expect: 100-continue"), "409 0")
 
@@ -290,7 +290,7 @@ class CurlTests(ClientTestCase):
         A client that does not wait reads the refusal all the same, from the service and through the cache.
         """
         image = ramdisk(self)
-        image_id = self.create()
+        image_id = self.create(image)
         self.upload(image_id, image.path)
         for daemon in (self.api, self.cache):
             status = self.upload(image_id, image.path, "--header", "Expect:", to=daemon)
@@ -301,7 +301,7 @@ class CurlTests(ClientTestCase):
         Ranges are exact, cold and cached.
         """
         image = iso(self)
-        image_id = self.create()
+        image_id = self.create(image)
         self.upload(image_id, image.path)
         for daemon in (self.api, self.cache):
             for _ in range(2):
