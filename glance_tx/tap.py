@@ -54,8 +54,7 @@ from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.presence import Presence, new_boot_id
-from glance_tx.redis.address import RedisAddress
-from glance_tx.redis.client import RedisClient
+from glance_tx.redis.options import make_redis, redis_tls
 from glance_tx.settings import Settings, load
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
@@ -66,6 +65,7 @@ from glance_tx.stores.registry import build_store
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.streaming.units import MiB
 from glance_tx.telemetry.health import HealthChecks
+from glance_tx.tls.client import ClientTls
 from glance_tx.web.callers import Callers
 from glance_tx.web.compression import CompressionSettings, JsonCompression
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
@@ -106,6 +106,7 @@ class _Files:
     custom: CustomProperties
     protections: Protections
     tls: PortsTls
+    redis_tls: ClientTls | None
     warnings: tuple[object, ...]
     watched: tuple[Source[Any], ...]
 
@@ -185,12 +186,12 @@ def _read_files(reactor: Any, settings: Settings) -> _Files:
     policy = load_policy(settings[PolicySettings], settings.folders)
     custom = load_properties(settings.folders)
     protections = load_protections(settings[ProtectionSettings], settings.folders, policy.policy)
-    tls = PortsTls.of(settings)
+    tls, to_redis = PortsTls.of(settings), redis_tls(settings[RedisSettings])
     strategy = make_strategy(settings, reactor)
     assert strategy is not None  # noqa: S101  # the configuration insists on a strategy
     watched = (policy.source, *strategy.watched, *tls.watched())
     warnings = (*policy.warnings, *strategy.warnings, *tls.warnings(), *warn_of_trust(settings))
-    return _Files(Access(policy.policy), strategy, custom, protections, tls, warnings, watched)
+    return _Files(Access(policy.policy), strategy, custom, protections, tls, to_redis, warnings, watched)
 
 
 def _lay_foundation(reactor: Any, settings: Settings, lanes: Lanes) -> _Foundation:
@@ -297,7 +298,7 @@ class _Service:
 
     def _make_recipients(self) -> Recipients:
         redis = self._settings[RedisSettings]
-        client = None if redis.url is None else RedisClient(self._reactor, RedisAddress.parse(redis.url))
+        client = make_redis(self._reactor, redis, self._foundation.redis_tls)
         return Recipients.make(
             self._reactor, self._settings, self.edge.metrics, _now, redis=client, redis_prefix=redis.prefix
         )

@@ -19,7 +19,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -143,16 +143,18 @@ def rabbit_url_and_name(case: ServiceCase) -> tuple[str, str]:
     return place.replace("amqp://", "rabbit://"), name
 
 
-def own_redis(case: ServiceCase) -> OwnRedis:
+def own_redis(case: ServiceCase, options: Mapping[str, str] | None = None) -> OwnRedis:
     """
     Start a Redis that belongs to the test: it may be stopped, killed and emptied. It is gone after the test.
+
+    :param options: Further options of the server.
     """
     program = shutil.which("redis-server")
     if program is None:
         raise _missing(case, "Redis", ["there is no redis-server program"])
     folder = Path(case.mktemp()).absolute()
     folder.mkdir(parents=True)
-    redis = OwnRedis(program, folder, _free_port())
+    redis = OwnRedis(program, folder, free_port(), options or {})
     case.addCleanup(redis.kill)
     redis.start()
     return redis
@@ -170,6 +172,7 @@ class OwnRedis:
     program: str
     folder: Path
     port: int
+    options: Mapping[str, str] = field(factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -186,6 +189,7 @@ class OwnRedis:
         if self._process is not None:
             return
         options = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "save": "", "appendonly": "no"}
+        options |= self.options
         command = [self.program, *(part for name, value in options.items() for part in (f"--{name}", value))]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self._process.stdout is not None
@@ -353,7 +357,7 @@ class _Redis:
                 raise ConnectionError(f"not usable as a Redis: {rest!r}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -22,11 +22,12 @@ class RedisAddress:
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tls: bool = False
 
     @classmethod
     def parse(cls, url: str) -> RedisAddress:
         """
-        Read ``redis://[[user]:password@]host[:port][/database]``.
+        Read ``redis://[[user]:password@]host[:port][/database]``; ``rediss://`` for TLS.
 
         :raises ValueError: It is none. The text does not repeat it, as it may hold a password.
         """
@@ -37,7 +38,7 @@ class RedisAddress:
             raise ValueError("not a Redis URL: host and port cannot be told apart") from None
         database = parts.path.removeprefix("/") or "0"
         problems = (
-            (parts.scheme != "redis", "it does not begin with redis://"),
+            (parts.scheme not in {"redis", "rediss"}, "it does not begin with redis:// or rediss://"),
             (not parts.hostname, "it names no host"),
             (port == 0, "its port is 0"),
             (not (database.isascii() and database.isdigit()), "its database is not a number"),
@@ -54,4 +55,5 @@ class RedisAddress:
             database=int(database),
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
+            tls=parts.scheme == "rediss",
         )

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeadlinePassed
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from txredisapi import ConnectionError as RedisConnectionError
 from txredisapi import RedisError, RedisFactory
 
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.errors import RedisUnavailable
+from glance_tx.tls.client import ClientTls
 
 __all__ = ["RedisClient"]
 
@@ -29,7 +31,7 @@ class _Server:
     :param timeout_seconds: For an attempt to connect, and for the greeting.
     """
 
-    def __init__(self, reactor: Any, address: RedisAddress, timeout_seconds: float) -> None:
+    def __init__(self, reactor: Any, address: RedisAddress, timeout_seconds: float, tls: ClientTls | None) -> None:
         self.refusal: str | None = None
         self._waiting: list[Deferred[Any]] = []
         self._asking = False
@@ -44,7 +46,10 @@ class _Server:
         # A node asks every second anyway, and the server is a near one.
         self._factory.initialDelay, self._factory.maxDelay = 0.1, 2.0
         self._factory.deferred.addErrback(self._refused)
-        self._factory.startConnecting(HostnameEndpoint(reactor, address.host, address.port, timeout_seconds))
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout_seconds)
+        if tls is not None:
+            endpoint = wrapClientTLS(tls.to(address.host), endpoint)
+        self._factory.startConnecting(endpoint)
 
     @property
     def given_up(self) -> bool:
@@ -103,13 +108,24 @@ class RedisClient:
     :param reactor: Connects, and measures the deadline.
     :param timeout_seconds: For each piece of work as a whole (`within_deadline`), and for an attempt to connect.
     :param retry_seconds: After a refusal (a wrong password, say), before the next attempt.
+    :param tls: Whom to believe, and who we are, where the address is one of TLS.
+    :raises ValueError: The address is one of TLS, and there is none for it.
     """
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, *, timeout_seconds: float = 5.0, retry_seconds: float = 10.0
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        *,
+        timeout_seconds: float = 5.0,
+        retry_seconds: float = 10.0,
+        tls: ClientTls | None = None,
     ) -> None:
+        if address.tls and tls is None:
+            raise ValueError("no TLS for an address of TLS")  # the password would go out in the clear
         self._reactor = reactor
         self._address = address
+        self._tls = tls if address.tls else None
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
         self._current: _Server | None = None
@@ -168,6 +184,6 @@ class RedisClient:
         if server is not None and server.given_up and now < self._retry_at:
             raise RedisUnavailable(server.refusal or "the server refused the connection")
         if server is None or server.given_up:
-            server = self._current = _Server(self._reactor, self._address, self._timeout_seconds)
+            server = self._current = _Server(self._reactor, self._address, self._timeout_seconds, self._tls)
             self._retry_at = now + self._retry_seconds
         return server

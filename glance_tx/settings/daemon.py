@@ -109,6 +109,20 @@ class RedisSettings(Section):
             "disk.",
         )
     )
+    cafile: Path | None = option(
+        cfg.Opt(
+            "cafile",
+            type=AbsolutePath(),
+            help="Authorities, in PEM, for the certificate of a server at rediss://. Unset, those of the machine. Read "
+            "at start.",
+        )
+    )
+    certfile: Path | None = option(
+        cfg.Opt("certfile", type=AbsolutePath(), help="Our own certificate, in PEM, for a server that asks for one.")
+    )
+    keyfile: Path | None = option(
+        cfg.Opt("keyfile", type=AbsolutePath(), help="The key of certfile in PEM, without a passphrase.")
+    )
     prefix: str = option(
         cfg.Opt(
             "prefix",

@@ -5,14 +5,25 @@ Kinds of values that oslo.config lacks. Each says in words what it allows, for m
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from oslo_config import types
 
-__all__ = ["AbsolutePath", "ByteCount", "DatabaseUrl", "Described", "HttpUrl", "Network", "RedisUrl", "Word", "Words"]
+__all__ = [
+    "AbsolutePath",
+    "BindAddress",
+    "ByteCount",
+    "DatabaseUrl",
+    "Described",
+    "HttpUrl",
+    "Network",
+    "RedisUrl",
+    "Word",
+    "Words",
+]
 
 _BYTE_COUNT: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?B)?", re.ASCII | re.IGNORECASE)
 _UNITS: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -76,6 +87,22 @@ class ByteCount(Described):
         if matched is None:
             raise ValueError("not a number of bytes")
         return int(matched[1]) * _UNITS[(matched[2] or "B").upper()]
+
+
+class BindAddress(types.HostAddress):
+    """
+    An address or a name to listen at. An IPv6 address may stand in brackets, as it does in a URL.
+    """
+
+    def __call__(self, value: object) -> str:
+        """
+        Check text, and drop brackets.
+        """
+        text = str(value).strip()
+        if text.startswith("[") and text.endswith("]"):
+            return str(IPv6Address(text[1:-1]))
+        address: str = super().__call__(text)
+        return address
 
 
 class Network(Described):
@@ -175,7 +202,7 @@ class RedisUrl(Described):
     The address of a Redis database. May carry a password.
     """
 
-    description = "redis://[:password@]host[:port][/database]"
+    description = "redis://[:password@]host[:port][/database], or rediss:// for TLS"
 
     def __call__(self, value: object) -> str:
         """
@@ -183,7 +210,7 @@ class RedisUrl(Described):
         """
         text = str(value).strip()
         parts = _split(text)
-        if parts.scheme != "redis" or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("not a Redis URL")
         if parts.username and not parts.password:
             raise ValueError("a user name and no password")

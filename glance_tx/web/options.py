@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from glance_tx.identity.options import AuthSettings
 from glance_tx.settings import Conflict, Section, Settings, option
-from glance_tx.settings.values import AbsolutePath, HttpUrl
+from glance_tx.settings.values import AbsolutePath, BindAddress, HttpUrl
 from glance_tx.streaming.units import KiB, MiB
 from glance_tx.tls.server import ServerFiles
 
@@ -39,8 +39,9 @@ class ListenSettings(Section):
     GROUP: ClassVar[str] = "DEFAULT"
 
     bind_host: str = option(
-        cfg.HostAddressOpt(
+        cfg.Opt(
             "bind_host",
+            type=BindAddress(),
             default="0.0.0.0",  # noqa: S104
             help="Address to listen at. All of the machine's by default, as stock Glance does; with [auth] strategy "
             "= none only a loopback address is accepted.",
@@ -91,8 +92,9 @@ class ManagementSettings(Section):
     GROUP: ClassVar[str] = "management"
 
     bind_host: str = option(
-        cfg.HostAddressOpt(
+        cfg.Opt(
             "bind_host",
+            type=BindAddress(),
             default="127.0.0.1",
             help="Address to listen at. Nobody is asked for a token there, so it is the machine itself by default.",
         )

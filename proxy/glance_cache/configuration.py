@@ -19,6 +19,7 @@ from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSet
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
+from glance_tx.redis.options import find_half_redis_identity
 from glance_tx.settings import Program
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.web.cors import CorsSettings
@@ -67,6 +68,7 @@ GLANCE_CACHE: Final = Program(
         find_unusable_strategy,
         find_unusable_service_user,
         find_two_accounts,
+        find_half_redis_identity,
         find_half_certificates,
         find_half_identity,
         find_open_doors,

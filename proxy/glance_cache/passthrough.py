@@ -96,7 +96,9 @@ class PassThrough:
         self._links.check(request)
         headers = Headers()
         for name, value in end_to_end(request.requestHeaders):
-            if name.lower() not in _NOT_PASSED_ON and not name.lower().startswith(_PROXY_HEADERS):
+            # A WSGI server cannot tell underscores from dashes.
+            dashed = name.lower().replace(b"_", b"-")
+            if name.lower() not in _NOT_PASSED_ON and not dashed.startswith(_PROXY_HEADERS):
                 headers.addRawHeader(name, value)
         strip_identity_headers(headers)
         headers.setRawHeaders("X-OpenStack-Request-ID", [request.request_id])

@@ -49,8 +49,8 @@ from glance_tx.identity.strategies import Strategy, challenge, make_strategy
 from glance_tx.notify.recipients import Recipients
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
-from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
+from glance_tx.redis.options import make_redis, redis_tls
 from glance_tx.settings import Problem, Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
@@ -103,6 +103,7 @@ def makeService(options: Options) -> IService:
         policy = load_policy(settings[PolicySettings], settings.folders)
         tls = PortsTls.of(settings)
         upstream_tls = ClientTls(settings[UpstreamSettings].tls_files)
+        to_redis = redis_tls(settings[RedisSettings])
         strategy = make_strategy(settings, reactor)
         service_user = settings[ServiceUserSettings]
         account = None if service_user.auth_url is None else Account(service_user, reactor)
@@ -111,7 +112,7 @@ def makeService(options: Options) -> IService:
     identity = _Identity(strategy, account)
     watched = (policy.source, *identity.watched(), *tls.watched())
     managers = Managers(None if strategy is None else strategy.identity, policy.policy)
-    node = _Node(reactor, settings, identity, managers, tls, upstream_tls, watched)
+    node = _Node(reactor, settings, identity, managers, tls, upstream_tls, to_redis, watched)
     warnings = (
         *loaded.warnings,
         *policy.warnings,
@@ -160,11 +161,13 @@ class _Node:
         managers: Managers,
         tls: PortsTls,
         upstream_tls: ClientTls,
+        to_redis: ClientTls | None,
         watched: Sequence[Source[Any]],
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._identity = identity
+        self._redis_tls = to_redis
         cache_settings = settings[CacheSettings]
         self._lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
         checks = HealthChecks(reactor)
@@ -235,8 +238,7 @@ class _Node:
         )
 
     def _make_redis(self) -> RedisClient | None:
-        url = self._settings[RedisSettings].url
-        return None if url is None else RedisClient(self._reactor, RedisAddress.parse(url))
+        return make_redis(self._reactor, self._settings[RedisSettings], self._redis_tls)
 
     def _make_recipients(self) -> Recipients:
         # A connection of its own: what the index says to Redis must not wait behind it.

@@ -104,6 +104,15 @@ class RequestTests(RelayTestCase):
         for name in ("X-Hop", "TE", "Keep-Alive", "Connection", "Content-Length", "Transfer-Encoding"):
             self.assertIsNone(request.header(name), name)
 
+    async def test_proxies_are_not_believed(self) -> None:
+        """
+        What a client says of proxies before it does not get to an upstream, which may trust this node.
+        """
+        lies = ("X-Forwarded-For: 1.1.1.1", "x-forwarded-proto: https", "X_Forwarded_Host: a", "FORWARDED: for=a")
+        _, _, request = await self.exchange("GET", "/v2/images", *lies)
+        for line in lies:
+            self.assertIsNone(request.header(line.partition(":")[0]), line)
+
     async def test_identity_is_not_believed(self) -> None:
         """
         What only a token filter may say does not get through, in either spelling.

@@ -24,6 +24,7 @@ class RedisAddressTests(SynchronousTestCase):
             ("redis://10.0.0.1:7000/12", RedisAddress("10.0.0.1", 7000, 12)),
             ("redis://[::1]:7000/0", RedisAddress("::1", 7000, 0)),
             ("redis://:p%40ss%2Fword@cache:1/2", RedisAddress("cache", 1, 2, None, "p@ss/word")),
+            ("rediss://cache:6380", RedisAddress("cache", 6380, 0, tls=True)),
             ("redis://glance:pw@cache", RedisAddress("cache", 6379, 0, "glance", "pw")),
         ]:
             self.assertEqual(RedisAddress.parse(url), address)
@@ -36,7 +37,7 @@ class RedisAddressTests(SynchronousTestCase):
             "",
             "cache:6379",
             "http://:s3cret@cache",
-            "rediss://:s3cret@cache",
+            "redisss://:s3cret@cache",
             "redis://",
             "redis://:s3cret@",
             "redis://:s3cret@cache:port/0",

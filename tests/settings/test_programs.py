@@ -96,7 +96,7 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     HealthcheckSettings: {"disable_file": None},
     LogSettings: {"log_file": None, "log_format": "text", "debug": False},
     PolicySettings: {"policy_file": "policy.yaml", "policy_dirs": ("policy.d",)},
-    RedisSettings: {"url": None, "prefix": "glance_tx"},
+    RedisSettings: {"url": None, "cafile": None, "certfile": None, "keyfile": None, "prefix": "glance_tx"},
     ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
     ThreadSettings: {"body_threads": 8},
     PublisherSettings: {
@@ -572,6 +572,20 @@ class CertificateTests(ConfigurationTestCase):
         ):
             [problem] = self.problems(GLANCE_CACHE, CACHE, f"[upstream]\n{text}\n")
             self.assertIn(reason, problem)
+
+    def test_redis(self) -> None:
+        """
+        So are halves of what is shown to a Redis, and certificates for one that is not spoken TLS with.
+        """
+        for program, base in ((GLANCE_API, AUTH), (GLANCE_CACHE, CACHE)):
+            for text, reason in (
+                ("certfile = /c", "needs [redis] keyfile"),
+                ("keyfile = /k", "needs [redis] certfile"),
+                ("url = redis://a\ncafile = /a", "url must begin with rediss://"),
+            ):
+                [problem] = self.problems(program, base, f"[redis]\n{text}\n")
+                self.assertIn(reason, problem)
+            self.loaded(program, base, "[redis]\nurl = rediss://a\ncafile = /a\n")
 
 
 class ProxyTests(ConfigurationTestCase):

@@ -5,6 +5,7 @@ Kinds of values, and how options are declared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.settings import Section, option
 from glance_tx.settings.declare import declared, describe, is_required
-from glance_tx.settings.values import AbsolutePath, ByteCount, DatabaseUrl, HttpUrl, RedisUrl, Word
+from glance_tx.settings.values import (
+    AbsolutePath,
+    BindAddress,
+    ByteCount,
+    DatabaseUrl,
+    HttpUrl,
+    Network,
+    RedisUrl,
+    Word,
+)
 
 WORD = Word(r"[a-z]+", "small letters")
 
@@ -32,6 +42,7 @@ GOOD: Mapping[types.ConfigType, Mapping[str, object]] = {
     },
     ByteCount(): {"0": 0, "7": 7, "7B": 7, "1KB": 1 << 10, "2 mb": 2 << 20, " 10GB ": 10 << 30, "3TB": 3 << 40},
     WORD: {"abc": "abc"},
+    Network(): {"10.0.0.0/8": ip_network("10.0.0.0/8"), "::1": ip_network("::1")},
 }
 
 BAD: Mapping[types.ConfigType, Sequence[str]] = {
@@ -55,7 +66,7 @@ BAD: Mapping[types.ConfigType, Sequence[str]] = {
     RedisUrl(): [
         "",
         "redis://",
-        "rediss://a",
+        "redisss://a",
         "redis://a/x",
         "redis://a/0?x=1",
         "a:6379",
@@ -67,6 +78,7 @@ BAD: Mapping[types.ConfigType, Sequence[str]] = {
     DatabaseUrl(): ["", "sqlite", "sqlite:/x", "oracle://h/d", "postgres://h/d", "mysql+://h"],
     ByteCount(): ["", "B", "-1", "1.5GB", "1 EB", "1KiB", "1 0", "0x1", "\u0663", "9" * 19],
     WORD: ["", "a1", "a\n"],
+    Network(): ["", "a", "10.0.0.1/8", "10.0.0.0/33", "::1%lo/x"],
 }
 
 
@@ -81,6 +93,16 @@ class ValueTests(SynchronousTestCase):
         """
         for kind, texts in GOOD.items():
             self.assertEqual({text: kind(text) for text in texts}, texts, repr(kind))
+
+    def test_address(self) -> None:
+        """
+        An address to listen at may be an IPv6 one in brackets, and nothing else may be in them.
+        """
+        kind = BindAddress()
+        for text, address in {"::": "::", "[::1]": "::1", "0.0.0.0": "0.0.0.0", "localhost": "localhost"}.items():
+            self.assertEqual(kind(text), address)
+        for text in ("", "[10.0.0.1]", "[::1", "[]", "[a]", "a b"):
+            self.assertRaises(ValueError, kind, text)
 
     def test_bad(self) -> None:
         """

@@ -1,0 +1,51 @@
+"""
+From an operator's words to a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.client import RedisClient
+from glance_tx.settings import Conflict, Settings
+from glance_tx.settings.daemon import RedisSettings
+from glance_tx.tls.client import ClientFiles, ClientTls
+
+__all__ = ["find_half_redis_identity", "make_redis", "redis_tls"]
+
+
+def find_half_redis_identity(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find a certificate without its key, and certificates for a server that is not spoken TLS with.
+    """
+    redis = settings[RedisSettings]
+    if (redis.certfile is None) != (redis.keyfile is None):
+        present, missing = ("keyfile", "certfile") if redis.certfile is None else ("certfile", "keyfile")
+        yield Conflict("redis", present, f"needs [redis] {missing}")
+    if redis.url is not None and not RedisAddress.parse(redis.url).tls:
+        for name in ("cafile", "certfile"):
+            if getattr(redis, name) is not None:
+                yield Conflict("redis", name, "has no effect without TLS; url must begin with rediss://")
+
+
+def redis_tls(settings: RedisSettings) -> ClientTls | None:
+    """
+    Read the certificates for the Redis that is named; ``None`` where it is none, or one without TLS. Blocks.
+
+    :raises CertificateUnusable: A file cannot be used.
+    """
+    if settings.url is None or not RedisAddress.parse(settings.url).tls:
+        return None
+    return ClientTls(ClientFiles(settings.cafile, settings.certfile, settings.keyfile))
+
+
+def make_redis(reactor: object, settings: RedisSettings, tls: ClientTls | None) -> RedisClient | None:
+    """
+    Make the client for the Redis that is named; ``None`` where it is none.
+
+    :param tls: From `redis_tls`.
+    """
+    if settings.url is None:
+        return None
+    return RedisClient(reactor, RedisAddress.parse(settings.url), tls=tls)
