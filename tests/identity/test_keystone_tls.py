@@ -177,7 +177,7 @@ class FileTests(TlsTestCase):
             ("certfile", {"certfile": nothing}),
             ("certfile", {"certfile": garbage}),
             ("certfile", {"certfile": self.file(pem(own))}),
-            ("certfile", {"certfile": self.file(pem(own)), "keyfile": self.file(other.dump(1))}),
+            ("keyfile", {"certfile": self.file(pem(own)), "keyfile": self.file(other.dump(1))}),
             ("keyfile", {"certfile": self.file(pem(own)), "keyfile": missing}),
         ):
             error = self.assertRaises(SettingsError, make_tls_policy, self.policy_settings(**options))
