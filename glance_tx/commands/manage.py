@@ -129,8 +129,8 @@ def check(context: click.Context) -> None:
 @_told
 def purge(url: str, age_in_days: int, max_rows: int) -> None:
     """
-    Remove rows of members that were deleted long ago. Deleted images stay: an id that could be used anew would
-    let somebody put another image in the place of a trusted one.
+    Remove rows of members that were taken off their image long ago. Deleted images stay: an id that could be used
+    anew would let somebody put another image in the place of a trusted one.
     """
     if migrate.current(url) != migrate.head():
         raise click.ClickException("the database is not at the schema of this version: run glance-manage db sync")

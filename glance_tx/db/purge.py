@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from glance_tx.db import dialects
 from glance_tx.db.errors import translated
-from glance_tx.db.tables import image_members, images
+from glance_tx.db.tables import image_members
 from glance_tx.db.urls import read_url
 
 __all__ = ["purge_members"]
@@ -23,7 +23,7 @@ _AT_ONCE: Final = 500
 
 def purge_members(url: str, *, before: datetime, max_rows: int | None = None) -> int:
     """
-    Remove members that were taken off their image, or whose image was deleted, before some time.
+    Remove members that were taken off their image before some time.
 
     Deleted images themselves stay, as a row with their id: an id must never come to mean another image.
 
@@ -54,21 +54,12 @@ def purge_members(url: str, *, before: datetime, max_rows: int | None = None) ->
 
 def _remove(connection: sa.Connection, before: datetime, most: int) -> int:
     members = image_members.c
-    long_gone = sa.or_(
-        sa.and_(members.deleted == sa.true(), members.deleted_at < before),
-        sa.and_(images.c.deleted == sa.true(), images.c.deleted_at < before),
-    )
-    found = sa.select(members.image_id, members.member_id).join(images, images.c.id == members.image_id)
-    rows = connection.execute(found.where(long_gone).limit(most)).all()
+    long_gone = sa.and_(members.deleted == sa.true(), members.deleted_at < before)
+    rows = connection.execute(sa.select(members.image_id, members.member_id).where(long_gone).limit(most)).all()
     if rows:
-        # Not a member that was added again meanwhile: the image it belongs to would lose it.
+        # Not a member that was added again meanwhile.
         this_one = sa.and_(
-            members.image_id == sa.bindparam("image"),
-            members.member_id == sa.bindparam("member"),
-            sa.or_(
-                members.deleted == sa.true(),
-                sa.exists().where(images.c.id == members.image_id, images.c.deleted == sa.true()),
-            ),
+            members.image_id == sa.bindparam("image"), members.member_id == sa.bindparam("member"), long_gone
         )
         connection.execute(sa.delete(image_members).where(this_one), [{"image": i, "member": m} for i, m in rows])
     return len(rows)

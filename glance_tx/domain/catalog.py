@@ -196,6 +196,8 @@ class Catalog:
             return guard.shown(image)
         kept = await (self._relocate(changed, image) if moves else self._repository.save(changed, was=image))
         self._events.image("update", caller, kept)
+        if kept.has_data and not image.has_data:  # by its first location
+            self._events.image("activate", caller, kept)
         return guard.shown(kept)
 
     async def _relocate(self, changed: Image, image: Image) -> Image:

@@ -107,6 +107,7 @@ class LocationTests(LocationsCase, ServiceTestCase):
         self.assertEqual(await self.urls(image_id), [])
         reply = await self.add(image_id, at(one, {"k": [1, {"a": "b"}]}))
         self.assertEqual((reply.status, reply.json["status"], reply.json["size"]), (200, "active", 5))
+        self.assertEqual(self.told.types[-2:], ["image.update", "image.activate"])
         self.assertEqual(reply.json["locations"], [{"url": one, "metadata": {"k": [1, {"a": "b"}]}}])
         self.assertNotIn("direct_url", reply.json)
         self.assertEqual((await self.call("GET", f"/v2/images/{image_id}/file")).body, b"12345")
