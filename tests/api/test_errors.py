@@ -39,7 +39,7 @@ class FormTests(SqlServiceTestCase):
                 ("*/*", "text/html; charset=UTF-8"),
                 ("text/html", "text/html; charset=UTF-8"),
                 ("image/png", "text/plain; charset=UTF-8"),
-                ("", "text/plain; charset=UTF-8"),
+                ("", "text/html; charset=UTF-8"),
             ]:
                 reply = await self.call(method, path, token=token, Accept=accept)
                 self.assertEqual((path, accept, reply.status), (path, accept, int(status[:3])))

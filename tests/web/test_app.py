@@ -170,6 +170,8 @@ class RoutingTests(ServingTestCase):
         answer = await self.ask("GET", "/x", "Accept: text/plain\r\nAccept: application/json\r\n")
         self.assertEqual(orjson.loads(answer.body)["code"], "404 Not Found")
         answer = await self.ask("GET", "/x", "Accept:\r\n")
+        self.assertEqual(answer.headers["content-type"], "text/html; charset=UTF-8")
+        answer = await self.ask("GET", "/x")
         self.assertEqual(answer.headers["content-type"], "text/plain; charset=UTF-8")
 
 

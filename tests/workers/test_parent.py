@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from glance_tx.settings import Loaded, Problem, Settings, SettingsError
 from glance_tx.settings.daemon import LogSettings
 from glance_tx.telemetry.metrics import Metrics
-from glance_tx.web.options import ListenSettings, ManagementSettings
+from glance_tx.web.options import ListenSettings, ManagementSettings, ManagementTlsSettings
 from glance_tx.workers.messages import REOPEN_LOG
 from glance_tx.workers.options import WorkerSettings
 from glance_tx.workers.parent import Program, Reloading
@@ -30,7 +30,8 @@ def settings(count: int = 2, debug: bool = False, **listen: Any) -> Settings:
     Make a configuration.
     """
     listening = ListenSettings(**({"bind_host": "127.0.0.1", "bind_port": 9292} | listen))
-    return Settings((listening, WorkerSettings(count=count), LogSettings(debug=debug), ManagementSettings()))
+    management = (ManagementSettings(), ManagementTlsSettings())
+    return Settings((listening, WorkerSettings(count=count), LogSettings(debug=debug), *management))
 
 
 class ReloadingTests(SynchronousTestCase):
