@@ -65,7 +65,7 @@ def _operation(name: str, pointer: object, element: dict[str, Any]) -> Operation
     if name == "remove":
         return Remove(path)
     if "value" not in element:
-        raise BadRequest(f"the operation {name!r} on {pointer!r} lacks its 'value'")
+        raise BadRequest(f"the operation {name!r} lacks its 'value', on {pointer!r}")
     return (Add if name == "add" else Replace)(path, element["value"])
 
 
@@ -73,10 +73,11 @@ def _path(pointer: object) -> tuple[str, ...]:
     """
     Take a JSON pointer (RFC 6901) apart.
     """
+    # What is wrong comes first: of a long text the end is not quoted.
     if not isinstance(pointer, str) or not pointer.startswith("/"):
         raise BadRequest(f"a path must be a text that begins with a slash, not {pointer!r}")
     if "//" in pointer or pointer.endswith("/"):
-        raise BadRequest(f"the path {pointer!r} has an empty part")
+        raise BadRequest(f"a path must not have an empty part, as has {pointer!r}")
     if _BROKEN_ESCAPE.search(pointer):
-        raise BadRequest(f"the path {pointer!r} has a tilde that is neither ~0 nor ~1")
+        raise BadRequest(f"a tilde in a path must be ~0 or ~1, unlike in {pointer!r}")
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/"))
