@@ -27,13 +27,16 @@ __all__ = ["HOST", "Network", "Origin", "ProxyTrust"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# From 0 to 65535; what goes beyond cannot be a port.
+_PORT_NUMBER: Final = r"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
 # A host as RFC 3986 section 3.2.2 has it, and a port.
-HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+HOST: Final = re.compile(rf"(?:[A-Za-z0-9._~-]{{1,255}}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::{_PORT_NUMBER})?")
 
 _HOPS: Final = 16
 """As many proxies may stand in line."""
 
-_PORT: Final = re.compile(r"[0-9]{1,5}")
+_PORT: Final = re.compile(_PORT_NUMBER)
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~%-]+)*/?")
 _NODE: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110's word for it
