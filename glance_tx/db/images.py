@@ -71,11 +71,11 @@ class SqlImages:
         """
         await self._database.transact(_set_status, image_id.lower(), status, from_status, self._now())
 
-    async def add_tag(self, image_id: str, tag: str) -> None:
+    async def add_tag(self, image_id: str, tag: str, *, quota: int) -> None:
         """
         Give an image a tag.
         """
-        await self._database.transact(tags.add_tag, image_id.lower(), tag, self._now())
+        await self._database.transact(tags.add_tag, image_id.lower(), tag, quota, self._now())
 
     async def remove_tag(self, image_id: str, tag: str) -> None:
         """

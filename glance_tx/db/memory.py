@@ -19,6 +19,7 @@ from glance_tx.domain.errors import (
     ImageNotFound,
     InvalidQuery,
     LeaseLost,
+    QuotaExceeded,
     StatusConflict,
 )
 from glance_tx.domain.filters import Condition, OneOf
@@ -140,12 +141,15 @@ class MemoryImages:
         record = self._living(image_id, from_status, f"it was {from_status} when it was read")
         record.image = evolve(record.image, status=status, updated_at=self._now())
 
-    async def add_tag(self, image_id: str, tag: str) -> None:
+    async def add_tag(self, image_id: str, tag: str, *, quota: int) -> None:
         """
         Give an image a tag.
         """
         record = self._living(image_id)
-        record.image = evolve(record.image, tags=record.image.tags | {tag}, updated_at=self._now())
+        tags = record.image.tags | {tag}
+        if tags != record.image.tags and 0 <= quota < len(tags):
+            raise QuotaExceeded("tags", len(tags), quota)
+        record.image = evolve(record.image, tags=tags, updated_at=self._now())
 
     async def remove_tag(self, image_id: str, tag: str) -> None:
         """

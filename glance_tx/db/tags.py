@@ -12,18 +12,23 @@ import sqlalchemy as sa
 
 from glance_tx.db import records
 from glance_tx.db.tables import image_tags, images
-from glance_tx.domain.errors import ImageNotFound
+from glance_tx.domain.errors import ImageNotFound, QuotaExceeded
 
 __all__ = ["add_tag", "remove_tag"]
 
 
-def add_tag(connection: sa.Connection, image_id: str, tag: str, now: datetime) -> None:
+def add_tag(connection: sa.Connection, image_id: str, tag: str, quota: int, now: datetime) -> None:
     """
     Give an image a tag; see `IImageRepository.add_tag`.
     """
     _touch(connection, image_id, now)
-    if not connection.execute(sa.select(image_tags.c.value).where(_is(image_id, tag))).all():
-        connection.execute(sa.insert(image_tags), {"image_id": image_id, "value": tag})
+    if connection.execute(sa.select(image_tags.c.value).where(_is(image_id, tag))).all():
+        return
+    counted = sa.select(sa.func.count()).select_from(image_tags).where(image_tags.c.image_id == image_id)
+    wanted = connection.execute(counted).scalar_one() + 1
+    if 0 <= quota < wanted:
+        raise QuotaExceeded("tags", wanted, quota)
+    connection.execute(sa.insert(image_tags), {"image_id": image_id, "value": tag})
 
 
 def remove_tag(connection: sa.Connection, image_id: str, tag: str, now: datetime) -> None:

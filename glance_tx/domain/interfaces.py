@@ -181,11 +181,13 @@ class IImageRepository(Interface):
         :raises StatusConflict: The status is not ``from_status`` any more.
         """
 
-    async def add_tag(image_id: str, tag: str) -> None:
+    async def add_tag(image_id: str, tag: str, *, quota: int) -> None:
         """
         Give an image a tag; where it has it, nothing changes but the time of its last change.
 
+        :param quota: Most tags of one image; below 0 for any number. It holds for tags that are added at the same time.
         :raises ImageNotFound: It never was, or is deleted.
+        :raises QuotaExceeded: It has as many as it may.
         """
 
     async def remove_tag(image_id: str, tag: str) -> None:

@@ -45,8 +45,7 @@ class Tags:
         image = await self._changeable(caller, image_id)
         self._values.tag(tag)
         if tag not in image.tags:
-            self._values.require_tag_quota(image.tags | {tag})
-            await self._repository.add_tag(image.id, tag)
+            await self._repository.add_tag(image.id, tag, quota=self._values.tag_quota)
             self._events.image("update", caller, evolve(image, tags=image.tags | {tag}))
 
     async def remove(self, caller: Caller, image_id: str, tag: str) -> None:

@@ -141,6 +141,13 @@ class Values:
             "visibility": _visibility,
         }
 
+    @property
+    def tag_quota(self) -> int:
+        """
+        Most tags of one image; below 0 for any number.
+        """
+        return self._rules.tag_quota
+
     def require_settable(self, name: str) -> None:
         """
         Refuse names that are not the client's to set.

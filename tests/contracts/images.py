@@ -13,7 +13,15 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
 from zope.interface.verify import verifyObject
 
-from glance_tx.domain.errors import ImageExists, ImageGone, ImageNotFound, InvalidQuery, LeaseLost, StatusConflict
+from glance_tx.domain.errors import (
+    ImageExists,
+    ImageGone,
+    ImageNotFound,
+    InvalidQuery,
+    LeaseLost,
+    QuotaExceeded,
+    StatusConflict,
+)
 from glance_tx.domain.filters import equal
 from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import (
@@ -368,7 +376,7 @@ class ImageRepositoryContract(StorageUsedContract):
         image = await self.add(tags=frozenset({"a"}), properties={"p": "v"})
         for tag in ("b", "A", "a ", "a"):
             self.time += MINUTE
-            await self.images.add_tag(image.id.upper(), tag)
+            await self.images.add_tag(image.id.upper(), tag, quota=4)
         tagged = evolve(image, tags=frozenset({"a", "b", "A", "a "}), updated_at=self.time)
         self.assertEqual(await self.images.get(image.id), tagged)
         for tag in ("A", "absent", "A"):
@@ -383,8 +391,26 @@ class ImageRepositoryContract(StorageUsedContract):
         """
         image = await self.add()
         tags = ["a", "b", "a", "c", "a", "d"]
-        self.assertEqual(await self.at_once(*(self.images.add_tag(image.id, tag) for tag in tags)), [None] * 6)
+        added = await self.at_once(*(self.images.add_tag(image.id, tag, quota=-1) for tag in tags))
+        self.assertEqual(added, [None] * 6)
         self.assertEqual((await self.images.get(image.id)).tags, frozenset("abcd"))
+
+    async def test_tags_added_at_once_keep_the_quota(self) -> None:
+        """
+        Of tags that are added at the same time as many come to be there as may, and the others change nothing; one
+        that is there may be added again, though there be more than the quota.
+        """
+        image = await self.add(tags=frozenset({"kept"}))
+        outcomes = await self.at_once(*(self.images.add_tag(image.id, tag, quota=4) for tag in "abcdef"))
+        self.assertEqual(sorted(map(repr, outcomes)), ["None"] * 3 + [repr(QuotaExceeded("tags", 5, 4))] * 3)
+        tags = (await self.images.get(image.id)).tags
+        self.assertEqual((len(tags), "kept" in tags), (4, True))
+        self.time += MINUTE
+        with self.assertRaises(QuotaExceeded):
+            await self.images.add_tag(image.id, "more", quota=4)
+        self.assertLess((await self.images.get(image.id)).updated_at, self.time)
+        await self.images.add_tag(image.id, "kept", quota=1)
+        self.assertEqual((await self.images.get(image.id)).tags, tags)
 
     async def test_what_is_no_image_takes_no_tag(self) -> None:
         """
@@ -393,9 +419,10 @@ class ImageRepositoryContract(StorageUsedContract):
         image = await self.add()
         await self.images.delete(image.id, from_status=ImageStatus.QUEUED)
         for image_id in (image.id, str(uuid4())):
-            for change in (self.images.add_tag, self.images.remove_tag):
-                with self.assertRaises(ImageNotFound):
-                    await change(image_id, "t")
+            with self.assertRaises(ImageNotFound):
+                await self.images.add_tag(image_id, "t", quota=-1)
+            with self.assertRaises(ImageNotFound):
+                await self.images.remove_tag(image_id, "t")
 
     # Locations.
 
