@@ -167,7 +167,8 @@ class Database:
         Run a function in a transaction: it is committed when the function returns, undone when it raises.
 
         A caller that is cancelled while it waits for a connection has done nothing. One that is cancelled later does
-        not stop the transaction, and does not learn how it ended. Nothing is ever tried a second time.
+        not stop the transaction, and does not learn how it ended. Nothing that writes is ever tried a second time; a
+        reader whose connection turns out to be broken begins once more on a new one.
 
         :param function: Runs in a thread, with a connection that is its own for as long. Takes plain SQLAlchemy, and
             returns values, no cursor.
@@ -256,14 +257,30 @@ def _run(
     try:
         if doubtful:
             dialects.ping(connection)
-        with connection.begin():
-            dialects.begin(connection, readonly=readonly)
-            result = function(connection, *args)
-            if isinstance(result, sa.Result):
-                raise TypeError("a cursor does not outlive its transaction: return the rows")
-            return result
+        try:
+            return _once(connection, readonly, function, args)
+        except DBAPIError as error:
+            # The server was restarted while the connection lay idle. Who only reads has changed nothing, and may
+            # begin again, on the connection that is made in its place; with a write nobody could know.
+            if not (readonly and error.connection_invalidated):
+                raise
+            return _once(connection, readonly, function, args)
     except SQLAlchemyError as error:
         raise translated(error) from error
+
+
+def _once(
+    connection: sa.Connection,
+    readonly: bool,
+    function: Callable[[sa.Connection, *_Args], _T],
+    args: tuple[*_Args],
+) -> _T:
+    with connection.begin():
+        dialects.begin(connection, readonly=readonly)
+        result = function(connection, *args)
+        if isinstance(result, sa.Result):
+            raise TypeError("a cursor does not outlive its transaction: return the rows")
+        return result
 
 
 def _quit(failure: Failure, worker: Any) -> Failure:
