@@ -13,6 +13,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.ssl import PrivateCertificate
 
+_SIGNING = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 def self_signed(name: str = "localhost") -> PrivateCertificate:
     """Make a key and a certificate nobody has reason to trust."""
@@ -51,6 +63,7 @@ class Authority:
         self._name = _named("an authority")
         constraints = x509.BasicConstraints(ca=True, path_length=None)
         made = self._builder(self._name, self._key, 1).add_extension(constraints, critical=True)
+        made = made.add_extension(_SIGNING, critical=True)
         self.ca_file.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, *names: str, days: int = 1, passphrase: bytes | None = None) -> tuple[Path, Path]:
@@ -85,6 +98,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=10))
             .not_valid_after(now + timedelta(days=days))
+            # Clients on Python 3.13 insist on both.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 

@@ -23,6 +23,9 @@ class ReloadTests(DaemonTestCase):
         config = {"glance-api": API_CONFIG, "glance-cache": CACHE_CONFIG}[name].replace("[DEFAULT]\n", LOOKS)
         if name == "glance-cache":
             config += "\n[upstream]\nurls = http://127.0.0.1:1\n"
+        else:
+            # Several would each look, and tell, in their own time.
+            config += "\n[DEFAULT]\nworkers = 1\n"
         daemon = self.make_daemon(name, Path(self.mktemp()).absolute(), config)
         daemon.start()
         return daemon
