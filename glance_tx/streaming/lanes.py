@@ -45,7 +45,8 @@ class BodyThreads(ThreadPool):
     A pool whose threads do not keep the process from ending: one that hangs at a disk is left behind.
     """
 
-    threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # it is called, and nothing else
+    # As a plain attribute a partial is to become a method.
+    threadFactory = staticmethod(partial(Thread, daemon=True))  # type: ignore[assignment]
 
 
 class _Reactor(Protocol):
