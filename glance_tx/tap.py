@@ -131,15 +131,18 @@ def makeService(options: Options) -> IService:
 
     loaded = load_or_exit(GLANCE_API, options)
     settings = loaded.settings
-    prepare = partial(_prepare, reactor)
     if settings[WorkerSettings].count > 1:
         read = partial(load, GLANCE_API, options["config_files"], options["config_dirs"])
-        return make_parent(reactor, ParentProgram(GLANCE_API.name, __name__, _METRICS, read, prepare), loaded)
+        return make_parent(
+            reactor, ParentProgram(GLANCE_API.name, __name__, _METRICS, read, partial(_prepare, reactor)), loaded
+        )
     try:
-        warnings = (*loaded.warnings, *prepare(settings))
-        service = _make_service(reactor, settings)
+        files = _read_files(reactor, settings)
+        upgrade(settings[DatabaseSettings].url)
+        service = _make_service(reactor, settings, files)
     except FactualError as error:
         refuse_to_start(GLANCE_API.name, str(error))
+    warnings = (*loaded.warnings, *files.warnings)
     return Daemon(reactor, GLANCE_API.name, settings[LogSettings], warnings, service.parts(), service.edge.ports())
 
 
@@ -149,7 +152,7 @@ def make_worker(reactor: Any, handover: Handover) -> IService:
 
     :raises FactualError: It cannot start.
     """
-    service = _make_service(reactor, handover.settings)
+    service = _make_service(reactor, handover.settings, _read_files(reactor, handover.settings))
     link = ParentLink(reactor, service.edge.metrics, {SIBLING_DIED: service.hurry_recovery})
     daemon = Daemon(
         reactor,
@@ -167,19 +170,19 @@ def make_worker(reactor: Any, handover: Handover) -> IService:
 
 def _prepare(reactor: Any, settings: Settings) -> tuple[object, ...]:
     """
-    Do once what all processes need, and find out what would keep each of them from starting. Blocks.
+    Do once what all workers need, and find out what would keep each of them from starting. Blocks.
 
     :return: What is to be said of the configuration.
-    :raises FactualError: No process can start.
+    :raises FactualError: No worker can start.
     """
     files = _read_files(reactor, settings)
     upgrade(settings[DatabaseSettings].url)
     return files.warnings
 
 
-def _make_service(reactor: Any, settings: Settings) -> _Service:
+def _make_service(reactor: Any, settings: Settings, files: _Files) -> _Service:
     lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
-    return _Service(reactor, settings, _lay_foundation(reactor, settings, lanes), lanes)
+    return _Service(reactor, settings, _lay_foundation(settings, files, lanes), lanes)
 
 
 def _read_files(reactor: Any, settings: Settings) -> _Files:
@@ -194,8 +197,7 @@ def _read_files(reactor: Any, settings: Settings) -> _Files:
     return _Files(Access(policy.policy), strategy, custom, protections, tls, to_redis, warnings, watched)
 
 
-def _lay_foundation(reactor: Any, settings: Settings, lanes: Lanes) -> _Foundation:
-    files = _read_files(reactor, settings)
+def _lay_foundation(settings: Settings, files: _Files, lanes: Lanes) -> _Foundation:
     store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     presence.start()
