@@ -17,16 +17,16 @@ from __future__ import annotations
 from typing import Final, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorCore, IStreamClientEndpoint
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from glance_cache.connection import ConnectionFactory, UpstreamConnection
 from glance_tx.streaming.units import KiB
 from glance_tx.tls.client import ClientTls
+from glance_tx.tls.endpoints import HttpEndpoints
 
 __all__ = ["READ_BYTES", "UpstreamAgent"]
 
@@ -58,29 +58,6 @@ class _Endpoint:
         # A TLS protocol forwards the attribute to nobody, where it does no harm.
         connection.transport.bufferSize = READ_BYTES
         return connection.wrappedProtocol
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """
-    Makes the endpoint for a URL.
-    """
-
-    def __init__(self, reactor: IReactorCore, connect_seconds: float, tls: ClientTls) -> None:
-        self._reactor = reactor
-        self._tls = tls
-        self._connect_seconds = connect_seconds
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """
-        See ``IAgentEndpointFactory.endpointForURI``.
-        """
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, uri.host, uri.port, timeout=self._connect_seconds
-        )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._tls.to(uri.host.decode("ascii")), endpoint)
-        return _Endpoint(endpoint)
 
 
 class _ExactAgent(Agent):
@@ -118,7 +95,7 @@ class UpstreamAgent:
     """
 
     def __init__(self, reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float, tls: ClientTls) -> None:
-        endpoints = _Endpoints(reactor, connect_seconds, tls)
+        endpoints = HttpEndpoints(reactor, tls, connect_seconds, _Endpoint)
         self._keeping = _ExactAgent.usingEndpointFactory(reactor, endpoints, pool)
         fresh = HTTPConnectionPool(reactor, persistent=False)
         self._fresh = _ExactAgent.usingEndpointFactory(reactor, endpoints, fresh)

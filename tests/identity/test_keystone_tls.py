@@ -13,7 +13,7 @@ from twisted.web.server import Site
 from glance_tx.identity.errors import IdentityUnavailable
 from glance_tx.identity.keystone.account import Account
 from glance_tx.identity.keystone.options import KeystoneSettings
-from glance_tx.identity.keystone.tls import make_tls_policy
+from glance_tx.identity.keystone.tls import read_tls
 from glance_tx.settings import SettingsError
 from tests.doubles.certificates import self_signed
 from tests.identity.keystones import KeystoneTestCase, reactor
@@ -180,6 +180,6 @@ class FileTests(TlsTestCase):
             ("keyfile", {"certfile": self.file(pem(own)), "keyfile": self.file(other.dump(1))}),
             ("keyfile", {"certfile": self.file(pem(own)), "keyfile": missing}),
         ):
-            error = self.assertRaises(SettingsError, make_tls_policy, self.policy_settings(**options))
+            error = self.assertRaises(SettingsError, read_tls, self.policy_settings(**options))
             self.assertIn(f"[keystone_authtoken] {option}: ", str(error))
             self.assertIn(str(options[option]), str(error))

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from glance_tx.identity.keystone.endpoints import QuietEndpoints
+from glance_tx.identity.keystone.endpoints import QuietEndpoint
 from glance_tx.identity.keystone.http import KeystoneHttp
 from glance_tx.identity.keystone.options import CredentialSettings
 from glance_tx.identity.keystone.own import OwnToken
-from glance_tx.identity.keystone.tls import make_tls_policy
+from glance_tx.identity.keystone.tls import read_tls
 from glance_tx.settings import Problem
+from glance_tx.tls.endpoints import HttpEndpoints
 
 __all__ = ["Account"]
 
@@ -36,7 +37,7 @@ class Account:
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
-        endpoints = QuietEndpoints(reactor, make_tls_policy(settings), settings.timeout_seconds)
+        endpoints = HttpEndpoints(reactor, read_tls(settings), settings.timeout_seconds, QuietEndpoint)
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._connections)
         self.http = KeystoneHttp(agent, reactor, settings)
         self.token = OwnToken(self.http, settings, reactor)
