@@ -10,7 +10,7 @@ from typing import Any
 
 from glance_tx.domain.filters import Between, OneOf, equal
 from glance_tx.domain.images import Image, ImageStatus
-from tests.contracts.images import EPOCH
+from tests.contracts.image_case import EPOCH
 
 SECOND = timedelta(seconds=1)
 TICK = timedelta(microseconds=1)
@@ -19,7 +19,7 @@ GREATEST = 2**63 - 1
 
 class ImageFiltersContract:
     """
-    Filters of `IImageRepository.list`, beside `ImageRepositoryContract`.
+    Filters of `IImageRepository.list`, a part of `ImageRepositoryContract`.
     """
 
     add: Callable[..., Awaitable[Image]]

@@ -4,19 +4,19 @@ What every repository of members does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from glance_tx.domain.errors import ImageNotFound, MemberExists, MemberNotFound, QuotaExceeded
 from glance_tx.domain.images import Image, ImageStatus, Visibility
 from glance_tx.domain.interfaces import IMemberRepository
 from glance_tx.domain.members import Member, MemberStatus
+from tests.contracts.races import at_once
 
 EPOCH = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -58,13 +58,6 @@ class MemberRepositoryContract:
 
     async def ids(self) -> list[str]:
         return [member.member_id for member in await self.members.list(self.image.id)]
-
-    async def at_once(self, *calls: Awaitable[Any]) -> list[Any]:
-        """
-        Start all calls, and give what each returned or raised.
-        """
-        outcomes = await DeferredList([Deferred.fromCoroutine(call) for call in calls], consumeErrors=True)
-        return [outcome if succeeded else outcome.value for succeeded, outcome in outcomes]
 
     def test_it_provides_the_interface(self) -> None:
         """
@@ -245,7 +238,7 @@ class MemberRepositoryContract:
         However often a project is added at the same time, anew or again, one addition succeeds and the others are told.
         """
         for attempt in range(6):
-            outcomes = await self.at_once(*(self.add("p2") for _ in range(4)))
+            outcomes = await at_once(*(self.add("p2") for _ in range(4)))
             added = [outcome for outcome in outcomes if isinstance(outcome, Member)]
             refused = [outcome for outcome in outcomes if isinstance(outcome, MemberExists)]
             self.assertEqual((len(added), len(refused)), (1, 3), (attempt, outcomes))
@@ -259,7 +252,7 @@ class MemberRepositoryContract:
         for attempt in range(5):
             self.image = await self.new_image()
             await self.add("first")
-            outcomes = await self.at_once(*(self.add(f"p{n}", quota=3) for n in range(6)))
+            outcomes = await at_once(*(self.add(f"p{n}", quota=3) for n in range(6)))
             added = [outcome for outcome in outcomes if isinstance(outcome, Member)]
             refused = [outcome for outcome in outcomes if isinstance(outcome, QuotaExceeded)]
             self.assertEqual((len(added), len(refused)), (2, 4), (attempt, outcomes))
@@ -273,7 +266,7 @@ class MemberRepositoryContract:
             await self.add("p2")
             change = self.members.set_status(self.image.id, "p2", MemberStatus.ACCEPTED)
             removals = [self.members.remove(self.image.id, "p2") for _ in range(3)]
-            changed, *outcomes = await self.at_once(change, *removals)
+            changed, *outcomes = await at_once(change, *removals)
             removed = [outcome for outcome in outcomes if isinstance(outcome, Member)]
             refused = [outcome for outcome in outcomes if isinstance(outcome, MemberNotFound)]
             self.assertEqual((len(removed), len(refused)), (1, 2), (attempt, outcomes))
@@ -290,7 +283,7 @@ class MemberRepositoryContract:
         for attempt in range(5):
             self.image = await self.new_image()
             await self.add("p2")
-            outcomes = await self.at_once(
+            outcomes = await at_once(
                 self.add("p3"),
                 self.members.set_status(self.image.id, "p2", MemberStatus.ACCEPTED),
                 self.images.delete(self.image.id, from_status=ImageStatus.QUEUED),
@@ -309,7 +302,7 @@ class MemberRepositoryContract:
         Members come and go while the image itself changes, and neither is lost.
         """
         changed = evolve(self.image, properties={"a": "b"})
-        outcomes = await self.at_once(
+        outcomes = await at_once(
             *(self.add(f"p{n}") for n in range(3)),
             self.images.save(changed, was=self.image),
             *(self.add(f"q{n}") for n in range(3)),

@@ -22,11 +22,10 @@ from glance_tx.domain.filters import equal
 from glance_tx.domain.images import ImageStatus, Location, Visibility
 from glance_tx.domain.interfaces import ImageQuery, Viewer
 from tests.contracts.images import ImageRepositoryContract
-from tests.contracts.listing import ImageFiltersContract
 from tests.db.databases import OnMysql, OnPostgresql, OnSqlite
 
 
-class SqlImagesContract(ImageFiltersContract, ImageRepositoryContract):
+class SqlImagesContract(ImageRepositoryContract):
     """
     What holds for `SqlImages` beyond the contract.
     """

@@ -9,10 +9,9 @@ from twisted.trial.unittest import TestCase
 from glance_tx.db.memory import MemoryImages
 from glance_tx.db.memory_members import MemoryMembers
 from tests.contracts.images import ImageRepositoryContract
-from tests.contracts.listing import ImageFiltersContract
 
 
-class MemoryImagesTests(ImageFiltersContract, ImageRepositoryContract, TestCase):
+class MemoryImagesTests(ImageRepositoryContract, TestCase):
     """
     `MemoryImages` keeps the contract of image repositories.
     """
