@@ -18,7 +18,7 @@ from glance_tx.redis.options import find_half_redis_identity
 from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.stock_options import STOCK_OPTIONS
-from glance_tx.stores.options import FileStoreSettings
+from glance_tx.stores.options import FileStoreSettings, find_ambiguous_folders
 from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
 from glance_tx.web.healthfile import HealthcheckSettings
@@ -73,6 +73,7 @@ GLANCE_API: Final = Program(
     checks=(
         require_strategy,
         find_unusable_strategy,
+        find_ambiguous_folders,
         find_half_redis_identity,
         find_half_certificates,
         find_open_doors,
@@ -87,4 +88,4 @@ def lock_folder(settings: Settings) -> Path:
     """
     Say where lock files go: where the operator says, else beside the image data.
     """
-    return settings[LockSettings].lock_path or settings[FileStoreSettings].folder.parent / "locks"
+    return settings[LockSettings].lock_path or Path(settings[FileStoreSettings].folders[0].path).parent / "locks"

@@ -33,6 +33,10 @@ _PROTECTION: Final = (
     StockOption(
         "oslo_messaging_rabbit", "ssl", "notifications would go out in the clear", fatal=True, harmless=FALSE_WORDS
     ),
+    StockOption(
+        "glance_store", "filesystem_store_chunk_size", "files are written 1 MiB at a time and sent by the kernel"
+    ),
+    StockOption("glance_store", "filesystem_store_metadata_file", "locations have no metadata of their store"),
     StockOption("barbican", "*", "signatures of images are not verified"),
     StockOption("key_manager", "*", "signatures of images are not verified"),
     StockOption("vault", "*", "signatures of images are not verified"),
@@ -51,7 +55,7 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "oslo_messaging_notifications": "notifications wait in memory, as many as backlog says",
     "oslo_messaging_rabbit": "connections are made anew by themselves, with deadlines of their own",
     "oslo_messaging_kafka": "notifications go to RabbitMQ, to Redis and to the log",
-    "glance_store": "there is one store, in the files of filesystem_store_datadir",
+    "glance_store": "there is one store, in the files of filesystem_store_datadir or filesystem_store_datadirs",
     "database": "connections are opened at start, kept, and tested when they were idle",
     "oslo_concurrency": "locks are the kernel's, in lock_path",
 }

@@ -197,11 +197,14 @@ def _read_files(reactor: Any, settings: Settings) -> _Files:
     return _Files(Access(policy.policy), strategy, custom, protections, tls, to_redis, warnings, watched)
 
 
-def _lay_foundation(settings: Settings, files: _Files, lanes: Lanes) -> _Foundation:
-    store = build_store(FilesystemSettings(_STORE, str(settings[FileStoreSettings].folder)), lanes)
+def _lay_foundation(settings: Settings, read: _Files, lanes: Lanes) -> _Foundation:
+    files = settings[FileStoreSettings]
+    store = build_store(
+        FilesystemSettings(_STORE, files.folders, file_mode=files.file_mode or None, thin=files.thin), lanes
+    )
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     presence.start()
-    return _Foundation(**asdict(files, recurse=False), presence=presence, store=store)
+    return _Foundation(**asdict(read, recurse=False), presence=presence, store=store)
 
 
 class _Service:
@@ -345,8 +348,9 @@ class _Service:
         return Locations(self._foundation.access, self._stores, rules, algorithm, self._quota)
 
     def _store_info(self) -> StoreInfo:
-        folder = str(self._settings[FileStoreSettings].folder)
-        details = {"data_dir": folder, "chunk_size": MiB, "thin_provisioning": False}
+        files = self._settings[FileStoreSettings]
+        folders = ",".join(choice.path for choice in files.folders)
+        details = {"data_dir": folders, "chunk_size": MiB, "thin_provisioning": files.thin}
         return StoreInfo(self._foundation.store.name, _STORE, details, default=True)
 
     def _make_sharing(self, quota: int) -> Sharing:

@@ -237,6 +237,7 @@ class LockSettings(Section):
             type=AbsolutePath(),
             sample_default="the folder locks beside filesystem_store_datadir",
             help="Folder for lock files, on a disk of the machine itself. They tell which processes of this node "
-            "live. Unset: the folder locks beside filesystem_store_datadir.",
+            "live. Unset: the folder locks beside filesystem_store_datadir, or beside the first of "
+            "filesystem_store_datadirs.",
         )
     )

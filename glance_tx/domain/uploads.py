@@ -5,6 +5,7 @@ Note [Upload lease]
 -------------------
 ::
 
+    choose_place    where in the store the data will lie
     queued --begin_upload--> saving, lease (fence n, location of fence n) ---+
                                                                              |  heartbeat, all the while
       open_writer   a file of this fence's own                               |
@@ -186,7 +187,10 @@ class Upload:
 
     async def _run(self, claim: Claim) -> Image:
         tools = self._tools
-        lease = await tools.repository.begin_upload(self._image_id, tools.owner, self._plan, tools.now())
+        place = await tools.store.choose_place(self._declared_size)
+        lease = await tools.repository.begin_upload(
+            self._image_id, tools.owner, lambda fence: self._plan(fence, place), tools.now()
+        )
         keeper = LeaseKeeper(tools.repository, lease, tools.rules.heartbeat_seconds, tools.clock, tools.now, self.stop)
         keeper.start()
         self._begun()
@@ -196,9 +200,9 @@ class Upload:
         finally:
             keeper.stop()
 
-    def _plan(self, fence: int) -> Location:
+    def _plan(self, fence: int, place: str | None) -> Location:
         store = self._tools.store
-        return Location(store.name, store.plan_location(self._image_id, fence))
+        return Location(store.name, store.plan_location(self._image_id, fence, place))
 
     async def _store(self, lease: Lease, keeper: LeaseKeeper, claim: Claim) -> StoredData:
         try:

@@ -1,13 +1,12 @@
 """
-Image data in files of one folder.
+Image data in files of one folder, or of several.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
@@ -25,7 +24,8 @@ from glance_tx.stores.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from glance_tx.stores.folder import FILE_SCHEMES, DataFolder, ForeignLocation, sync_folder
+from glance_tx.stores.folder import FILE_SCHEMES, DataFolder, ForeignLocation
+from glance_tx.stores.folders import DataFolders, FolderChoice
 from glance_tx.stores.interfaces import IStore, IStoreWriter
 from glance_tx.stores.partfile import PartFile
 from glance_tx.streaming.errors import LaneStopped, ShortFile
@@ -47,17 +47,19 @@ class FilesystemSettings:
     What a file store is told.
 
     :param name: The store's id.
-    :param datadir: Its folder, absolute; stock's ``filesystem_store_datadir``.
+    :param folders: Its folders; stock's ``filesystem_store_datadir`` and ``filesystem_store_datadirs``.
     :param file_mode: Permissions of its files; ``None`` for 0640 less the process's umask. Stock's
         ``filesystem_store_file_perm``, where 0 stands for ``None``.
     :param reserve: Take the room of an announced size before the first byte. Off where that is slow (a network
         file system without such a call).
+    :param thin: Leave holes where data are zero, and so reserve nothing; stock's ``filesystem_thin_provisioning``.
     """
 
     name: str
-    datadir: str
+    folders: Sequence[FolderChoice]
     file_mode: int | None = None
     reserve: bool = True
+    thin: bool = False
 
 
 def _tell(failure: Failure, store: str) -> None:
@@ -190,7 +192,7 @@ class _Opening:
 @implementer(IStore)
 class FilesystemStore:
     """
-    Keeps objects as ``<datadir>/<key>.<fence>``, and reads those of a stock Glance, ``<datadir>/<key>``.
+    Keeps objects as ``<folder>/<key>.<fence>``, and reads those of a stock Glance, ``<folder>/<key>``.
 
     :param lanes: Where the blocking calls are made.
     """
@@ -200,41 +202,44 @@ class FilesystemStore:
     def __init__(self, settings: FilesystemSettings, lanes: Lanes) -> None:
         self.name = settings.name
         self._settings = settings
-        self._folder = DataFolder(settings.datadir)
+        self._folders = DataFolders(settings.folders)
         self._lanes = lanes
 
     def check(self) -> None:
         """
-        Make sure that the folder is there and can be written. Blocks: for start-up, before anything is served.
+        Make sure that the folders are there and can be written. Blocks: for start-up, before anything is served.
 
-        :raises StoreUnavailable: It is not; the reason names the folder.
+        :raises StoreUnavailable: One is not; the reason names it.
         """
-        path = self._folder.path
         try:
-            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for folder in missing:
-                sync_folder(folder.parent)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            self._folders.prepare()
         except OSError as error:
-            raise StoreUnavailable(self.name, f"{path}: {error.strerror}") from error
+            raise StoreUnavailable(self.name, f"{error.filename}: {error.strerror}") from error
 
-    def plan_location(self, key: str, fence: int) -> str:
+    async def choose_place(self, size_bytes: int | None) -> str:
+        """
+        See `IStore`.
+        """
+        with _speaking_for(self.name):
+            return str((await self._lane().run(self._folders.choose, size_bytes)).path)
+
+    def plan_location(self, key: str, fence: int, place: str | None = None) -> str:
         """
         See `IStore`.
 
         :raises ValueError: The key cannot be part of a file name.
         """
-        return self._folder.location(f"{key}.{fence}")
+        folder = self._folders.first if place is None else self._folders.at(place)
+        return folder.location(f"{key}.{fence}")
 
     async def open_writer(self, location: str, size_bytes: int | None) -> IStoreWriter:
         """
         See `IStore`.
         """
         with _speaking_for(self.name):
-            name = self._folder.name(location)
-        part = PartFile(self._folder, name, mode=self._settings.file_mode, reserve=self._settings.reserve)
+            folder, name = self._folders.find(location)
+        settings = self._settings
+        part = PartFile(folder, name, mode=settings.file_mode, reserve=settings.reserve, thin=settings.thin)
         writer = _FilesystemWriter(self.name, location, part, self._lane())
         await writer.begin(size_bytes)
         return writer
@@ -245,7 +250,7 @@ class FilesystemStore:
         """
         lane = self._lane()
         with _speaking_for(self.name):
-            opening = _Opening(self._folder, self._folder.name(location))
+            opening = _Opening(*self._folders.find(location))
             try:
                 size = await lane.run(opening.open)
             except CancelledError:
@@ -263,14 +268,16 @@ class FilesystemStore:
         See `IStore`.
         """
         with _speaking_for(self.name):
-            return await self._lane().run(self._folder.size_bytes, self._folder.name(location))
+            folder, name = self._folders.find(location)
+            return await self._lane().run(folder.size_bytes, name)
 
     async def delete(self, location: str) -> None:
         """
         See `IStore`.
         """
         with _speaking_for(self.name):
-            await self._lane().run(self._folder.delete, self._folder.name(location))
+            folder, name = self._folders.find(location)
+            await self._lane().run(folder.delete, name)
 
     def _release(self, descriptor: int) -> None:
         """

@@ -54,13 +54,23 @@ class IStore(Interface):
     name: str = Attribute("The store's id in configuration and answers.")
     schemes: frozenset[str] = Attribute("URL schemes of its locations.")
 
-    def plan_location(key: str, fence: int) -> str:
+    async def choose_place(size_bytes: int | None) -> str | None:
         """
-        Say where the object of one upload will lie, before a byte of it is written.
+        Choose where in the store new data had best go, for `plan_location`.
+
+        :param size_bytes: The announced size, ``None`` when unknown.
+        :raises StoreFull: There is no room for them anywhere.
+        :raises StoreUnavailable: The store cannot be reached.
+        """
+
+    def plan_location(key: str, fence: int, place: str | None = None) -> str:
+        """
+        Say where the object of one upload will lie, before a byte of it is written. Does not wait.
 
         :param key: Names the object (an image id).
         :param fence: Number of this attempt; each attempt has a location of its own, so that a stalled one can
             never overwrite its successor's object.
+        :param place: What `choose_place` said; ``None`` for the store's first.
         """
 
     async def open_writer(location: str, size_bytes: int | None) -> IStoreWriter:

@@ -98,7 +98,13 @@ class MemoryStore:
             return None
         return self._capacity_bytes - sum(map(len, self.objects.values())) - sum(self.parts.values())
 
-    def plan_location(self, key: str, fence: int) -> str:
+    async def choose_place(self, size_bytes: int | None) -> str | None:
+        """
+        See `IStore`. There is one place.
+        """
+        return None
+
+    def plan_location(self, key: str, fence: int, place: str | None = None) -> str:
         """
         See `IStore`.
         """

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 
 from glance_tx.stores.folder import DataFolder, sync_folder
+from glance_tx.stores.holes import filled_runs
 
 __all__ = ["PartFile"]
 
@@ -27,14 +28,16 @@ class PartFile:
     :param name: Its name there once it is whole.
     :param mode: Its permissions; ``None`` for 0640 less the process's umask.
     :param reserve: Take the room of an announced size before the first byte.
+    :param thin: Leave a hole for each block of zeros, and so reserve nothing.
     """
 
-    def __init__(self, folder: DataFolder, name: str, *, mode: int | None, reserve: bool) -> None:
+    def __init__(self, folder: DataFolder, name: str, *, mode: int | None, reserve: bool, thin: bool = False) -> None:
         self._folder = folder.path
         self._target = folder.path_of(name)
         self._part = folder.part_of(name)
         self._mode = mode
-        self._reserve = reserve
+        self._reserve = reserve and not thin
+        self._thin = thin
         self._descriptor = -1
         self._reserved = 0
         self._has_part = False
@@ -69,11 +72,12 @@ class PartFile:
 
         :raises OSError: As the system says; ``written`` counts what was taken.
         """
-        view = memoryview(data)
-        while view:
-            count = os.write(self._descriptor, view)
-            self.written += count
-            view = view[count:]
+        view, offset = memoryview(data), self.written
+        for start, end in filled_runs(data, offset) if self._thin else [(0, len(data))]:
+            self.written = offset + start
+            while self.written < offset + end:
+                self.written += os.pwrite(self._descriptor, view[self.written - offset : end], self.written)
+        self.written = offset + len(data)
 
     def publish(self) -> None:
         """
@@ -83,7 +87,8 @@ class PartFile:
         :raises FileNotFoundError: The hidden file was removed meanwhile.
         :raises OSError: As the system says; call `discard` then.
         """
-        if self._reserved > self.written:
+        # Cuts off what was reserved and not needed; a hole at the end is made by this alone.
+        if self._thin or self._reserved > self.written:
             os.ftruncate(self._descriptor, self.written)
         os.fsync(self._descriptor)
         self._give_name()

@@ -10,6 +10,7 @@ from pathlib import Path
 from glance_tx.domain.images import Location
 from glance_tx.domain.interfaces import LeaseOwner
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.interfaces import IStore
 from glance_tx.web.app import App
 from tests.api.service import OCTETS, ServiceTestCase, SqlServiceTestCase
@@ -262,7 +263,7 @@ class FileDownloadTests(DownloadTests):
         return super().make_app(**options)
 
     def make_store(self) -> IStore:
-        return FilesystemStore(FilesystemSettings("main", str(self.folder.absolute())), inline_lanes())
+        return FilesystemStore(FilesystemSettings("main", [FolderChoice(str(self.folder.absolute()))]), inline_lanes())
 
     async def shorten(self, image_id: str) -> None:
         """

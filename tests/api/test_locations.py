@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from glance_tx.domain.locations import LocationRules
 from glance_tx.stores.errors import StoreUnavailable
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.interfaces import IStore
 from tests.api.service import FORMATS, Reply, ServiceTestCase, SqlServiceTestCase
 from tests.api.test_change import add, remove, replace
@@ -345,7 +346,7 @@ class FileLocationTests(LocationsCase, ServiceTestCase):
     def make_store(self) -> IStore:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        return FilesystemStore(FilesystemSettings("main", str(folder)), inline_lanes())
+        return FilesystemStore(FilesystemSettings("main", [FolderChoice(str(folder))]), inline_lanes())
 
     async def test_files_are_not_for_clients(self) -> None:
         """

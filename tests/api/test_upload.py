@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.interfaces import IStore
 from glance_tx.stores.memory import MemorySettings, MemoryStore
 from glance_tx.web.app import App
@@ -249,7 +250,7 @@ class BrokenStoreTests(ServiceTestCase):
         return super().make_app(**options)
 
     def make_store(self) -> IStore:
-        return FilesystemStore(FilesystemSettings("main", str(self.folder.absolute())), inline_lanes())
+        return FilesystemStore(FilesystemSettings("main", [FolderChoice(str(self.folder.absolute()))]), inline_lanes())
 
     async def test_unavailable(self) -> None:
         """
@@ -264,3 +265,26 @@ class BrokenStoreTests(ServiceTestCase):
         self.assertEqual((await self.show(image_id))["status"], "queued")
         kept.rename(self.folder)
         self.assertEqual((await self.upload(image_id)).status, 204)
+
+
+class SeveralFoldersTests(ServiceTestCase):
+    """
+    A store of files in several folders, the best of which is away.
+    """
+
+    def make_store(self) -> IStore:
+        folders = [Path(self.mktemp()).absolute() for _ in range(2)]
+        folders[1].mkdir()
+        self.folder = folders[1]
+        choices = [FolderChoice(str(folder), rank) for folder, rank in zip(folders, (9, 0), strict=True)]
+        return FilesystemStore(FilesystemSettings("main", choices), inline_lanes())
+
+    async def test_goes_to_the_chosen_one(self) -> None:
+        """
+        Data go to the folder that the store chooses, and come from there.
+        """
+        image_id = await self.create()
+        self.assertEqual((await self.upload(image_id, b"data")).status, 204)
+        (file,) = self.folder.iterdir()
+        self.assertEqual(file.read_bytes(), b"data")
+        self.assertEqual((await self.call("GET", f"/v2/images/{image_id}/file")).body, b"data")

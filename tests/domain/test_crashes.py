@@ -14,6 +14,7 @@ from glance_tx.domain.images import Image, ImageStatus
 from glance_tx.domain.interfaces import StoredData
 from glance_tx.stores.errors import StoreUnavailable
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.streaming.memory import BytesReader
 from tests.domain.case import DATA, RecoveryCase
 from tests.domain.world import HERE, LEASE_SECONDS, THERE, HeldReader, Trouble, World
@@ -112,7 +113,7 @@ class KilledOnFilesTests(KilledTests):
 
     def make_world(self) -> World:
         self.root = Path(self.mktemp()).absolute()
-        store = FilesystemStore(FilesystemSettings("main", str(self.root)), inline_lanes())
+        store = FilesystemStore(FilesystemSettings("main", [FolderChoice(str(self.root))]), inline_lanes())
         store.check()
         return World(store)
 

@@ -33,6 +33,7 @@ from glance_tx.policy.options import PolicySettings
 from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.settings.declare import declared
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.options import FileStoreSettings
 from glance_tx.web.compression import CompressionSettings
 from glance_tx.web.cors import CorsSettings
@@ -176,7 +177,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "hashing_algorithm": "sha512",
     },
     DatabaseSettings: {"url": "sqlite:////var/lib/glance/glance.sqlite", "max_pool_size": 5},
-    FileStoreSettings: {"folder": Path("/var/lib/glance/images")},
+    FileStoreSettings: {"single_folder": None, "many_folders": None, "file_mode": 0, "thin": False},
     UploadSettings: {"lease_seconds": 60, "max_uploads": 100},
     FormatSettings: {
         "container_formats": ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"),
@@ -404,8 +405,45 @@ class RequirementTests(ConfigurationTestCase):
         """
         store = "[glance_store]\nfilesystem_store_datadir = /srv/images\n"
         self.assertEqual(lock_folder(self.loaded(GLANCE_API, AUTH + store).settings), Path("/srv/locks"))
+        several = "[glance_store]\n" + "".join(f"filesystem_store_datadirs = /disk{n}/images:{n}\n" for n in (1, 2))
+        self.assertEqual(lock_folder(self.loaded(GLANCE_API, AUTH + several).settings), Path("/disk1/locks"))
         locks = "[oslo_concurrency]\nlock_path = /run/x\n"
         self.assertEqual(lock_folder(self.loaded(GLANCE_API, AUTH + locks).settings), Path("/run/x"))
+
+    def test_data_folders(self) -> None:
+        """
+        Image data lie in one folder or in several with priorities, as a stock Glance has them, and never in both.
+        """
+        group, first = "[glance_store]\n", "filesystem_store_datadirs"
+        for text, expected in [
+            ("", [FolderChoice("/var/lib/glance/images")]),
+            ("filesystem_store_datadir = /a", [FolderChoice("/a")]),
+            (
+                f"filesystem_store_datadir =\n{first} = /a:7\n{first} = /b\n{first} = /c:",
+                [FolderChoice("/a", 7), FolderChoice("/b"), FolderChoice("/c")],
+            ),
+        ]:
+            settings = self.loaded(GLANCE_API, f"{AUTH}{group}{text}\n").settings
+            self.assertEqual(list(settings[FileStoreSettings].folders), expected)
+        for text in ("/a:high", "a", ":3", "/a:-1"):
+            (problem,) = self.problems(GLANCE_API, f"{AUTH}{group}{first} = {text}\n")
+            self.assertIn(f"[glance_store] {first}", problem)
+        both = f"filesystem_store_datadir = /a\n{first} = /b\n"
+        twice = f"{first} = /a:1\n{first} = /b\n{first} = /a/:2\n"
+        for text, word in ((both, "beside"), (twice, "/a more than once")):
+            (problem,) = self.problems(GLANCE_API, f"{AUTH}{group}{text}")
+            self.assertIn(first, problem)
+            self.assertIn(word, problem)
+
+    def test_file_permissions(self) -> None:
+        """
+        Permissions are octal, as stock Glance reads them; 0 stands for what the umask leaves.
+        """
+        for text, expected in (("0", 0), ("640", 0o640), ("0600", 0o600)):
+            settings = self.loaded(GLANCE_API, f"{AUTH}[glance_store]\nfilesystem_store_file_perm = {text}\n").settings
+            self.assertEqual(settings[FileStoreSettings].file_mode, expected)
+        (problem,) = self.problems(GLANCE_API, f"{AUTH}[glance_store]\nfilesystem_store_file_perm = 689\n")
+        self.assertIn("filesystem_store_file_perm", problem)
 
     def test_secrets(self) -> None:
         """
@@ -443,7 +481,11 @@ STOCK = {
         image_cache_driver image_cache_max_size image_cache_stall_time image_cache_sqlite_db admin_role
     """,
     "oslo_middleware": "enable_proxy_headers_parsing max_request_body_size",
-    "glance_store": "default_backend stores default_store filesystem_store_datadir filesystem_store_file_perm",
+    "glance_store": """
+        default_backend stores default_store filesystem_store_datadir filesystem_store_datadirs
+        filesystem_store_file_perm filesystem_thin_provisioning filesystem_store_chunk_size
+        filesystem_store_metadata_file
+    """,
     "image_format": """
         container_formats disk_formats vmdk_allowed_types require_image_format_match gpt_safety_checks_nonfatal
     """,

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 from glance_tx.stores.errors import LocationNotAllowed, LocationNotFound, LocationTaken, StoreFull, StoreUnavailable
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.interfaces import IStore
 from glance_tx.streaming.errors import ShortFile
 from glance_tx.streaming.interfaces import IFileBody
@@ -46,8 +47,9 @@ class _FilesystemCase(TestCase):
         self.addCleanup(pool.stop)
         self.lanes = Lanes(reactor, pool)
 
-    def files(self, path: Path | None = None) -> FilesystemStore:
-        files = FilesystemStore(FilesystemSettings("files", str(path or self.root)), self.lanes)
+    def files(self, *paths: Path, thin: bool = False) -> FilesystemStore:
+        choices = [FolderChoice(str(path)) for path in paths or (self.root,)]
+        files = FilesystemStore(FilesystemSettings("files", choices, thin=thin), self.lanes)
         files.check()
         return files
 
@@ -77,6 +79,92 @@ class FilesystemStoreContractTests(StoreContract, _FilesystemCase):
             f"file://{self.root}/%2e%2e/{KEY}.1",
             f"file://{self.root}/.{KEY}.1.part",
         ]
+
+
+class ThinStoreContractTests(FilesystemStoreContractTests):
+    """
+    The contract, with holes for zeros.
+    """
+
+    def make_store(self) -> IStore:
+        return self.files(thin=True)
+
+
+class SeveralFoldersContractTests(FilesystemStoreContractTests):
+    """
+    The contract, with several folders.
+    """
+
+    def make_store(self) -> IStore:
+        return self.files(self.root, self.root.parent / f"{self.root.name}-more")
+
+
+class SeveralFoldersTests(_FilesystemCase):
+    """
+    One store in several folders.
+    """
+
+    async def test_each_in_its_own(self) -> None:
+        """
+        Data lie in the folder that was chosen, and are read, measured and deleted there, half-written ones included.
+        """
+        folders = [self.root / name for name in ("a", "b", "c")]
+        files = self.files(*folders)
+        for fence, folder in enumerate(folders):
+            place = files.plan_location(KEY, fence, str(folder))
+            self.assertEqual(place, f"file://{folder}/{KEY}.{fence}")
+            writer = await files.open_writer(place, 5)
+            await writer.write(b"data%d" % fence)
+            await writer.commit()
+            half = await files.open_writer(files.plan_location(KEY, fence + 10, str(folder)), 5)
+            await half.write(b"da")
+            self.assertEqual(len(list(folder.iterdir())), 2)
+        for fence, folder in enumerate(folders):
+            place = f"file://{folder}/{KEY}.{fence}"
+            self.assertEqual(await fetch(files, place), b"data%d" % fence)
+            self.assertEqual(await files.size_bytes(place), 5)
+            await files.delete(place)
+            await files.delete(f"file://{folder}/{KEY}.{fence + 10}")
+            self.assertEqual(list(folder.iterdir()), [])
+
+    async def test_place(self) -> None:
+        """
+        The place that is chosen is one of the folders; without a disk that has the room there is none.
+        """
+        files = self.files(self.root / "a", self.root / "b")
+        self.assertIn(await files.choose_place(None), {f"{self.root}/a", f"{self.root}/b"})
+        await self.refused(files.choose_place(1 << 62), StoreFull)
+        shutil.rmtree(self.root)
+        await self.refused(files.choose_place(1), StoreUnavailable)
+
+
+class ThinFilesTests(_FilesystemCase):
+    """
+    Zeros take no room.
+    """
+
+    async def test_holes(self) -> None:
+        """
+        Only blocks with something in them are kept; size and content are those that were sent, however it was cut.
+        """
+        data = b"head" + bytes(4 * MiB) + b"middle" + bytes(3 * MiB)
+        for fence, (announced, piece) in enumerate([(len(data), MiB), (None, 100_003), (len(data), len(data))]):
+            files = self.files(thin=True)
+            writer = await files.open_writer(files.plan_location(KEY, fence), announced)
+            for start in range(0, len(data), piece):
+                await writer.write(data[start : start + piece])
+            await writer.commit()
+            status = (self.root / f"{KEY}.{fence}").stat()
+            self.assertEqual(status.st_size, len(data))
+            self.assertLessEqual(status.st_blocks * 512, 4 * 64 * KiB)
+            self.assertEqual(await fetch(files, writer.location), data)
+
+    async def test_full_size_otherwise(self) -> None:
+        """
+        Without thin provisioning zeros take their room.
+        """
+        await store(self.files(), bytes(MiB))
+        self.assertGreaterEqual((self.root / f"{KEY}.1").stat().st_blocks * 512, MiB)
 
 
 class FilesTests(_FilesystemCase):
@@ -291,7 +379,9 @@ class CancellationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.root = Path(self.mktemp()).absolute()
         self.pool = SteppedPool()
-        self.files = FilesystemStore(FilesystemSettings("files", str(self.root)), Lanes(ThreadClock(), self.pool))
+        self.files = FilesystemStore(
+            FilesystemSettings("files", [FolderChoice(str(self.root))]), Lanes(ThreadClock(), self.pool)
+        )
         self.files.check()
         self.location = self.files.plan_location(KEY, 1)
         self.before = open_descriptors(self.root)
@@ -380,7 +470,9 @@ class ReaderEndTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.root = Path(self.mktemp()).absolute()
         self.pool = SteppedPool()
-        self.files = FilesystemStore(FilesystemSettings("files", str(self.root)), Lanes(ThreadClock(), self.pool))
+        self.files = FilesystemStore(
+            FilesystemSettings("files", [FolderChoice(str(self.root))]), Lanes(ThreadClock(), self.pool)
+        )
         self.files.check()
         (self.root / f"{KEY}.1").write_bytes(b"data")
         self.before = open_descriptors(self.root)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.stores.errors import StoreUnavailable, UnknownStore
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
+from glance_tx.stores.folders import FolderChoice
 from glance_tx.stores.memory import MemorySettings, MemoryStore
 from glance_tx.stores.registry import STORE_TYPES, Stores, build_store
 from tests.doubles.pools import inline_lanes
@@ -26,7 +27,7 @@ class BuildTests(SynchronousTestCase):
         """
         path = Path(self.mktemp()).absolute()
         for settings, kind in [
-            (FilesystemSettings("fast", str(path)), FilesystemStore),
+            (FilesystemSettings("fast", [FolderChoice(str(path))]), FilesystemStore),
             (MemorySettings("mem"), MemoryStore),
         ]:
             self.assertIn(type(settings), STORE_TYPES.values())
@@ -42,7 +43,7 @@ class BuildTests(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         path.write_bytes(b"")
         with self.assertRaises(StoreUnavailable):
-            build_store(FilesystemSettings("fast", str(path)), inline_lanes())
+            build_store(FilesystemSettings("fast", [FolderChoice(str(path))]), inline_lanes())
 
 
 class StoresTests(SynchronousTestCase):
