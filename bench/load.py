@@ -22,8 +22,9 @@ local made = {}
 local next_one = 0
 function init(args)
   for line in io.lines(%(calls)s) do
-    local method, path, body = line:match("^(%%S+) (%%S+) ?(.*)$")
+    local method, path, range, body = line:match("^(%%S+) (%%S+) (%%S+) ?(.*)$")
     local headers = {}
+    if range ~= "-" then headers["Range"] = range end
     if body ~= "" then headers["Content-Type"] = "application/json" else body = nil end
     made[#made + 1] = wrk.format(method, path, headers, body)
   end
@@ -56,11 +57,13 @@ class Call:
     One request.
 
     :param body: JSON in one line, or nothing.
+    :param byte_range: A Range header, without blanks, or nothing.
     """
 
     method: str
     path: str
     body: str = ""
+    byte_range: str = ""
 
 
 @frozen
@@ -97,7 +100,8 @@ def measure(target: ServerProcess, calls: Sequence[Call], connections: int, seco
     :raises LoadFailed: Requests were not answered.
     """
     listed = folder / "calls"
-    listed.write_text("".join(f"{call.method} {call.path} {call.body}\n" for call in calls))
+    lines = (f"{call.method} {call.path} {call.byte_range or '-'} {call.body}\n" for call in calls)
+    listed.write_text("".join(lines))
     script = folder / "calls.lua"
     script.write_text(_SCRIPT % {"calls": json.dumps(str(listed))})
     how = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]

@@ -4,7 +4,9 @@ The servers that are compared: our glance-api, and stock Glance as PyPI has it.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from attrs import frozen
 
 from processes import HOST, ServerProcess, free_port, server
 
-__all__ = ["GLANCE_TX", "STOCK", "Peer", "PeerMissing", "StockGlance", "glance_tx", "installed"]
+__all__ = ["GLANCE_TX", "STOCK", "Peer", "PeerMissing", "StockGlance", "glance_tx", "installed", "nginx_files"]
 
 GLANCE_TX = "glance_tx"
 STOCK = "stock"
@@ -98,6 +100,24 @@ class StockGlance:
             yield running
 
 
+@contextmanager
+def nginx_files(file: Path, folder: Path) -> Iterator[ServerProcess]:
+    """
+    Run nginx, one worker, serving one file by sendfile, without an access log.
+
+    :raises PeerMissing: It is not installed.
+    """
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise PeerMissing("there is no nginx")
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(_nginx_config(port, file.parent, folder))
+    command = [program, "-c", config, "-p", folder, "-e", folder / "nginx.err"]
+    with server("nginx", command, port, folder / "nginx.out") as running:
+        yield running
+
+
 def installed(cache: Path, name: str, requirements: Sequence[str] = _STOCK_REQUIREMENTS) -> Path:
     """
     Find a virtual environment with some packages in a folder, or make it, of the Python that this program runs on.
@@ -153,6 +173,29 @@ lock_path = {folder}/locks
 [oslo_policy]
 enforce_scope = false
 enforce_new_defaults = false
+"""
+
+
+def _nginx_config(port: int, root: Path, folder: Path) -> str:
+    # Started by root, its worker would else be somebody who may not read the file.
+    user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
+    return f"""\
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  sendfile on;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/nginx-body;
+  proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-fastcgi;
+  uwsgi_temp_path {folder}/nginx-uwsgi;
+  scgi_temp_path {folder}/nginx-scgi;
+  server {{ listen {HOST}:{port}; root {root}; }}
+}}
 """
 
 

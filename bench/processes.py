@@ -74,12 +74,18 @@ def free_port() -> int:
 
 @contextmanager
 def server(
-    name: str, command: Sequence[str | Path], port: int, log: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str | Path],
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """
     Run a server until the block is left.
 
     :param log: What it says is added to this file.
+    :param folder: In which it is started; ours by default.
     :raises ServerFailed: It does not answer.
     """
     with log.open("ab") as out:
@@ -89,6 +95,7 @@ def server(
             stdout=out,
             stderr=out,
             env={**os.environ, **(environment or {})},
+            cwd=folder,
             start_new_session=True,
         )
     try:
