@@ -119,7 +119,7 @@ class AgreementTests(SynchronousTestCase):
         """
         self.assert_agree(ODD_RULES)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(TEXTS)
     def test_any_rule(self, text: str) -> None:
         """

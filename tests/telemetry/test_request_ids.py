@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,7 +49,6 @@ class RequestIdTests(SynchronousTestCase):
         """
         self.assertEqual(request_ids("a" * 1000).request_id, "req-" + "a" * 60)
 
-    @settings(deadline=None)
     @given(st.text())
     def test_any_text(self, inbound: str) -> None:
         """
