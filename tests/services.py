@@ -32,6 +32,8 @@ from attrs import define, field
 from sqlalchemy import URL, make_url
 from twisted.trial.unittest import SkipTest
 
+from tests.ports import free_port
+
 __all__ = [
     "OwnRedis",
     "lacking",
@@ -355,13 +357,6 @@ class _Redis:
             case _:
                 # What is no Redis, or one that wants a password we do not have, is no server for us.
                 raise ConnectionError(f"not usable as a Redis: {rest!r}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _read_until(output: IO[bytes], word: bytes, timeout_seconds: float) -> bytes | None:

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests import services
+from tests.ports import free_port
 
 
 class Bystander(SynchronousTestCase):
@@ -124,14 +125,9 @@ class MissingTests(SynchronousTestCase):
     Where there is no server.
     """
 
-    def closed_port(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
     def without(self, variable: str, url: str, **more: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GLANCE_TX_")}
-        self.patch(os, "environ", {**clean, variable: url.format(port=self.closed_port()), **more})
+        self.patch(os, "environ", {**clean, variable: url.format(port=free_port()), **more})
 
     def test_an_absent_server_skips_by_name_with_the_reason(self) -> None:
         """
@@ -164,7 +160,7 @@ class MissingTests(SynchronousTestCase):
         if shutil.which("redis-server") is None:
             raise SkipTest("there is no redis-server program")
         self.without("GLANCE_TX_UNUSED", "")
-        self.patch(services, "REDIS_PLACES", (f"redis://127.0.0.1:{self.closed_port()}/0",))
+        self.patch(services, "REDIS_PLACES", (f"redis://127.0.0.1:{free_port()}/0",))
         url, _prefix = services.redis_url_and_prefix(self)
         with services._Redis(url) as redis:
             self.assertEqual(redis.command("PING"), "PONG")

@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.ports import free_port
 
 START_SECONDS = 30.0
 
@@ -33,16 +34,6 @@ TOKENS = """\
 - {token: bob-token, user_id: bob, project_id: blue, roles: [member, reader]}
 - {token: node-token, user_id: node, project_id: ops, roles: [admin, member, reader]}
 """
-
-
-def free_port() -> int:
-    """
-    Find a port that nobody listens on.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @frozen

@@ -39,7 +39,7 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.functional.daemons import free_port
+from tests.ports import free_port
 from tests.services import ServiceCase, lacking
 
 __all__ = ["PEOPLE", "Keystone", "KeystoneMissing", "own_keystone", "shared_keystone"]

@@ -17,7 +17,7 @@ from threading import Timer
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.functional.daemons import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent

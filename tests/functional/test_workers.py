@@ -15,7 +15,8 @@ from pathlib import Path
 from attrs import define
 
 from glance_tx.streaming.units import MiB
-from tests.functional.daemons import ALICE, API_CONFIG, DaemonProcess, DaemonTestCase, free_port
+from tests.functional.daemons import ALICE, API_CONFIG, DaemonProcess, DaemonTestCase
+from tests.ports import free_port
 from tests.services import postgresql_database
 
 DATA = bytes(range(256)) * (8 * MiB // 256)

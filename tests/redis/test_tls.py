@@ -17,7 +17,8 @@ from glance_tx.redis.options import make_redis, redis_tls
 from glance_tx.settings.daemon import RedisSettings
 from glance_tx.tls.errors import CertificateUnusable
 from tests.doubles.certificates import Authority
-from tests.services import free_port, own_redis
+from tests.ports import free_port
+from tests.services import own_redis
 
 
 class TlsTests(TestCase):
