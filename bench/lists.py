@@ -16,9 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from attrs import evolve, frozen
+from sqlalchemy.ext.compiler import compiles
 
 from glance_tx.db import dialects, migrate
-from glance_tx.db.listing import list_images
+from glance_tx.db.listing import list_images, page_reading
 from glance_tx.db.tables import image_members, image_properties, image_tags, images
 from glance_tx.db.urls import read_url
 from glance_tx.domain.filters import equal
@@ -258,7 +259,7 @@ class Lister:
     """
 
     def __init__(self, url: sa.URL, query: ImageQuery) -> None:
-        self._connection = dialects.make_engine(url).connect()
+        self._connection = dialects.make_engine(url, begun_by_hand=True).connect()
         self._query = query
         if query.marker is not None:
             self._query = evolve(query, marker=self._list(evolve(query, marker=None))[-1].id)
@@ -287,19 +288,9 @@ class Lister:
         """
         Explain how the database reads the page.
         """
-        seen: list[tuple[str, Any]] = []
-
-        def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            if " LIMIT " in statement:
-                seen.append((statement, parameters))
-
-        sa.event.listen(self._connection, "before_cursor_execute", listen)
-        self._list(self._query)
-        sa.event.remove(self._connection, "before_cursor_execute", listen)
-        kind = self._connection.dialect.name
-        explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (ANALYZE, TIMING OFF)"}.get(kind, "EXPLAIN")
-        for statement, parameters in seen:
-            for row in self._connection.exec_driver_sql(f"{explain} {statement}", parameters):
+        reading, values = page_reading(self._connection, self._query)
+        if reading is not None:
+            for row in self._connection.execute(_Explained(reading.statement), values):
                 yield str(row[-1]) if len(row) in {1, 4} else " | ".join(str(column) for column in row)
 
     def close(self) -> None:
@@ -309,9 +300,24 @@ class Lister:
         self._connection.close()
 
     def _list(self, query: ImageQuery) -> Sequence[Image]:
-        with self._connection.begin():
-            dialects.begin(self._connection, readonly=True)
-            return list_images(self._connection, query)
+        return list_images(self._connection, query)
+
+
+class _Explained(sa.Executable, sa.ClauseElement):
+    """
+    A statement that is not carried out but explained.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explained)
+def _explain(explained: _Explained, compiler: Any, **options: Any) -> str:
+    words = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (ANALYZE, TIMING OFF)"}
+    return f"{words.get(compiler.dialect.name, 'EXPLAIN')} {compiler.process(explained.statement, **options)}"
 
 
 def report(server: Server, sizes: Sequence[int], rounds: int, wanted: str, *, plans: bool) -> bool:

@@ -9,54 +9,54 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from glance_tx.db.queries import conditions
+from glance_tx.db.shapes import Among, Shape, Within, of_property, of_tag
 from glance_tx.db.tables import image_properties, image_tags, images
-from glance_tx.domain.filters import Between, OneOf
-from glance_tx.domain.interfaces import ImageQuery
 
 __all__ = ["narrowing"]
 
 
-def narrowing(query: ImageQuery) -> Iterator[sa.ColumnElement[bool]]:
+def narrowing(shape: Shape) -> Iterator[sa.ColumnElement[bool]]:
     """
     Select the images that are not deleted and meet all of a query's conditions, whoever asks.
-
-    :raises InvalidQuery: One is about something else than an attribute.
     """
     yield images.c.deleted == sa.false()
-    yield images.c.os_hidden == (sa.true() if query.os_hidden else sa.false())
-    for condition in conditions(query):
-        yield _one_of(condition) if isinstance(condition, OneOf) else _between(condition)
-    pairs = sorted(query.properties.items())
+    yield images.c.os_hidden == (sa.true() if shape.os_hidden else sa.false())
+    for condition in shape.narrowing:
+        yield _among(condition) if isinstance(condition, Among) else _within(condition)
     has, value = image_properties.c.name, image_properties.c.value
-    yield from _has_all(image_properties, [(has == name) & (value == wanted) for name, wanted in pairs])
-    yield from _has_all(image_tags, [image_tags.c.value == tag for tag in sorted(query.tags)])
+    pairs = [of_property(number) for number in range(shape.properties)]
+    yield from _has_all(image_properties, [_equals(has, name) & _equals(value, wanted) for name, wanted in pairs])
+    tag = image_tags.c.value
+    yield from _has_all(image_tags, [_equals(tag, of_tag(number)) for number in range(shape.tags)])
 
 
-def _one_of(condition: OneOf) -> sa.ColumnElement[bool]:
-    column = images.c[condition.name]
-    values = [_literal(column, value) for value in sorted(condition.values - {None}, key=str)]
-    matches = column == values[0] if len(values) == 1 else column.in_(values)
-    if None not in condition.values:
-        return matches
-    return matches | column.is_(None) if values else column.is_(None)
+def _among(condition: Among) -> sa.ColumnElement[bool]:
+    column = images.c[condition.attribute]
+    values = [_parameter(column, name, is_number=is_number) for name, is_number in condition.parameters]
+    choices: list[sa.ColumnElement[bool]] = [column.is_(None)] if condition.or_null else []
+    if values:
+        choices.append(column == values[0] if len(values) == 1 else column.in_(values))
+    return sa.or_(sa.false(), *choices)
 
 
-def _between(condition: Between) -> sa.ColumnElement[bool]:
-    column = images.c[condition.name]
+def _within(condition: Within) -> sa.ColumnElement[bool]:
+    column = images.c[condition.attribute]
     limits: list[sa.ColumnElement[bool]] = [column.is_not(None)]
     if condition.since is not None:
-        limits.append(column >= _literal(column, condition.since))
+        limits.append(column >= _parameter(column, condition.since, is_number=condition.is_number))
     if condition.until is not None:
-        limits.append(column < _literal(column, condition.until))
+        limits.append(column < _parameter(column, condition.until, is_number=condition.is_number))
     within = sa.and_(*limits)
     return sa.not_(within) & column.is_not(None) if condition.outside else within
 
 
-def _literal(column: sa.Column[Any], value: object) -> sa.ColumnElement[Any]:
+def _equals(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
+    return column == _parameter(column, parameter, is_number=False)
+
+
+def _parameter(column: sa.Column[Any], name: str, *, is_number: bool) -> sa.BindParameter[Any]:
     # As an integer of the column's own size, a great one would be refused where it should merely be no image's.
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return sa.literal(value, sa.BigInteger() if number else column.type)
+    return sa.bindparam(name, type_=sa.BigInteger() if is_number else column.type)
 
 
 def _has_all(table: sa.Table, rows: Sequence[sa.ColumnElement[bool]]) -> Iterator[sa.ColumnElement[bool]]:

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from attrs import frozen
 from sqlalchemy.ext.compiler import compiles
 
+from glance_tx.db.shapes import PROJECT_ID, Shape
 from glance_tx.db.tables import image_members, images
 from glance_tx.domain.images import Visibility
-from glance_tx.domain.interfaces import ImageQuery
 
 __all__ = ["Part", "is_member", "parts"]
 
@@ -57,67 +57,72 @@ class Part:
     in_order: bool = True
 
 
-def parts(query: ImageQuery) -> Iterator[Part]:
+def parts(shape: Shape) -> Iterator[Part]:
     """
-    Say which images the viewer's list is about, part by part. An image may be in several.
+    Say which images a viewer's list is about, part by part. An image may be in several.
     """
-    if query.viewer.is_admin:
-        yield from _of_everybody(query)
+    if shape.is_admin:
+        yield from _of_everybody(shape)
         return
     visibility = images.c.visibility
-    match query.visibility:
+    match shape.visibility:
         case None:
-            yield from _own(query)
+            yield from _own(shape)
             yield Part(_NARROW.where(visibility == Visibility.PUBLIC))
-            yield from _shared(query)
+            yield from _shared(shape)
         case "all":
-            yield from _own(query)
+            yield from _own(shape)
             yield Part(_NARROW.where(visibility == Visibility.PUBLIC))
             yield Part(_NARROW.where(visibility == Visibility.COMMUNITY))
-            yield from _shared(query)
+            yield from _shared(shape)
         case Visibility.SHARED:
-            yield from _own(query, Visibility.SHARED)
-            yield from _shared(query)
+            yield from _own(shape, Visibility.SHARED)
+            yield from _shared(shape)
         case Visibility.PRIVATE:
-            yield from _own(query, Visibility.PRIVATE)
+            yield from _own(shape, Visibility.PRIVATE)
         case _:
-            yield Part(_NARROW.where(visibility == query.visibility))
+            yield Part(_NARROW.where(visibility == shape.visibility))
 
 
-def is_member(project_id: str) -> sa.ColumnElement[bool]:
+def is_member() -> sa.ColumnElement[bool]:
     """
-    Select a project's memberships, removed ones left out.
+    Select the memberships of the viewer's project (parameter `PROJECT_ID`), removed ones left out.
     """
-    return (image_members.c.member_id == project_id) & (image_members.c.deleted == sa.false())
+    member_id = image_members.c.member_id
+    return (member_id == _project(member_id)) & (image_members.c.deleted == sa.false())
 
 
-def _own(query: ImageQuery, visibility: Visibility | None = None) -> Iterator[Part]:
-    own = images.c.owner == query.viewer.project_id
-    if query.viewer.project_id is None:
+def _project(column: sa.Column[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(PROJECT_ID, type_=column.type)
+
+
+def _own(shape: Shape, visibility: Visibility | None = None) -> Iterator[Part]:
+    if not shape.has_project:
         return
+    own = images.c.owner == _project(images.c.owner)
     # As an expression, or SQLite looks through all the private images of the world instead of all those of a project.
     narrower = () if visibility is None else (images.c.visibility.concat("") == visibility,)
     yield Part(_NARROW.where(own, *narrower))
 
 
-def _of_everybody(query: ImageQuery) -> Iterator[Part]:
-    match query.visibility:
+def _of_everybody(shape: Shape) -> Iterator[Part]:
+    match shape.visibility:
         case None:
-            yield from _own(query)
+            yield from _own(shape)
             yield Part(_OF_EVERYBODY.where(images.c.visibility != Visibility.COMMUNITY))
         case "all":
             yield Part(_OF_EVERYBODY)
         case _:
-            yield Part(_NARROW.where(images.c.visibility == query.visibility))
+            yield Part(_NARROW.where(images.c.visibility == shape.visibility))
 
 
-def _shared(query: ImageQuery) -> Iterator[Part]:
+def _shared(shape: Shape) -> Iterator[Part]:
     """
     Select what is shared with the viewer's project.
     """
-    if query.viewer.project_id is None:
+    if not shape.has_project:
         return
-    shared = _BY_MEMBERSHIP.where(is_member(query.viewer.project_id), images.c.visibility == Visibility.SHARED)
-    if query.member_status != "all":
-        shared = shared.where(image_members.c.status == query.member_status)
+    shared = _BY_MEMBERSHIP.where(is_member(), images.c.visibility == Visibility.SHARED)
+    if shape.member_status != "all":
+        shared = shared.where(image_members.c.status == shape.member_status)
     yield Part(shared, in_order=False)

@@ -5,6 +5,7 @@ What differs between SQLite, PostgreSQL and MariaDB or MySQL when connecting and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,17 +18,22 @@ SQLITE_BUSY_SECONDS: Final = 5
 
 _CONNECT_SECONDS: Final = 5
 
-_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_LATEST: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
+_SNAPSHOT: Final = "ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_LATEST: Final = "ISOLATION LEVEL READ COMMITTED, READ WRITE"
+
+_QUERY_ONLY: Final = "query_only"
+"""Under this name a SQLite connection's ``info`` keeps what its pragma was set to last."""
 
 
-def make_engine(url: sa.URL, statement_seconds: float | None = None) -> sa.Engine:
+def make_engine(url: sa.URL, statement_seconds: float | None = None, *, begun_by_hand: bool = False) -> sa.Engine:
     """
     Make an engine whose connections are opened for their user and closed after it; who wants them kept keeps them.
 
     :param url: As `read_url` returns it.
     :param statement_seconds: Longest wait for a server to carry out one statement; ``None`` for any. A transaction
         that has to wait longer, for a lock that somebody forgot say, fails.
+    :param begun_by_hand: Transactions of PostgreSQL begin where `begin` is called, and only there, as those of SQLite
+        do in any case: a statement outside of one stands for itself, and takes one trip to the server instead of three.
     """
     kind = url.get_backend_name()
     arguments = _connect_arguments(kind, statement_seconds)
@@ -41,6 +47,8 @@ def make_engine(url: sa.URL, statement_seconds: float | None = None) -> sa.Engin
     )
     if kind == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    elif kind == "postgresql" and begun_by_hand:
+        event.listen(engine, "connect", partial(_prepare_postgresql, statement_seconds))
     elif kind in {"mysql", "mariadb"}:
         event.listen(engine, "connect", _prepare_mysql)
     return engine
@@ -58,7 +66,7 @@ def writers_at_once(engine: sa.Engine, size: int) -> int:
 
 def begin(connection: sa.Connection, *, readonly: bool) -> None:
     """
-    Say, as the first thing in a transaction, what kind of transaction it is.
+    Say, as the first thing in a transaction, what kind of transaction it is. PostgreSQL's begin here (`make_engine`).
 
     A reading one sees one snapshot throughout, and may not write, on any engine. A writing one sees what was committed
     last. In PostgreSQL and MariaDB it therefore waits for another's row lock and goes on from the new state (the higher
@@ -66,15 +74,24 @@ def begin(connection: sa.Connection, *, readonly: bool) -> None:
     because a transaction that begins by reading may be refused when it comes to write.
     """
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if readonly else 'OFF'}")
+        if connection.info.get(_QUERY_ONLY) is not readonly:
+            # Only when it changes, as SQLite prepares all its statements anew after any pragma of the kind.
+            connection.info.pop(_QUERY_ONLY, None)
+            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if readonly else 'OFF'}")
+            connection.info[_QUERY_ONLY] = readonly
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
         return
     kind = _SNAPSHOT if readonly else _LATEST
+    if connection.dialect.name != "postgresql":
+        connection.exec_driver_sql(f"SET TRANSACTION {kind}")
+        return
+    # All in one trip.
+    statements = [f"BEGIN {kind}"]
     seconds = connection.get_execution_options().get("statement_seconds")
-    if connection.dialect.name == "postgresql" and seconds is not None:
-        # In the same trip, and for this transaction only: what a session keeps is lost on poolers between us.
-        kind = f"{kind}; SET LOCAL statement_timeout={round(seconds * 1000)}"
-    connection.exec_driver_sql(kind)
+    if seconds is not None:
+        # For this transaction: what a session keeps is lost on poolers between us.
+        statements.append(f"SET LOCAL statement_timeout={_milliseconds(seconds)}")
+    connection.exec_driver_sql("; ".join(statements))
 
 
 def ping(connection: sa.Connection) -> None:
@@ -125,6 +142,17 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _prepare_postgresql(statement_seconds: float | None, connection: Any, _record: object) -> None:
+    connection.autocommit = True  # the driver begins no transaction by itself: `begin` does
+    if statement_seconds is not None:
+        # For statements outside of transactions. `begin` says it for its own.
+        connection.execute(f"SET statement_timeout={_milliseconds(statement_seconds)}")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _prepare_mysql(connection: Any, _record: object) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import Enum, auto
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, cast
 
@@ -49,6 +50,16 @@ IDLE_SECONDS: Final = 30
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
+
+
+class _Kind(Enum):
+    """
+    What a function does with its connection.
+    """
+
+    WRITES = auto()
+    READS = auto()
+    LOOKS = auto()
 
 
 class _Reactor(Protocol):
@@ -129,7 +140,7 @@ class Database:
         """
         if self._places is not None:
             raise RuntimeError("the database is started already")
-        engine = dialects.make_engine(self._url, self._statement_seconds)
+        engine = dialects.make_engine(self._url, self._statement_seconds, begun_by_hand=True)
         workers: list[Any] = []
 
         def create_worker() -> Any:
@@ -177,15 +188,29 @@ class Database:
             the answer to a commit that was lost, or is yet to come.
         :raises StatementFailed: The database does not take what the function gave it.
         """
+        return await self._do(_Kind.READS if readonly else _Kind.WRITES, function, args)
+
+    async def look(self, function: Callable[[sa.Connection, *_Args], _T], *args: *_Args) -> _T:
+        """
+        Run a function that only reads, and whose statements each see a state of the database of their own: there is no
+        transaction around them, which spares a server most of the trips where there is but one statement.
+
+        Otherwise as `transact`.
+
+        :param function: Runs past SQLAlchemy (`glance_tx.db.prepared`), or begins transactions itself.
+        """
+        return await self._do(_Kind.LOOKS, function, args)
+
+    async def _do(self, kind: _Kind, function: Callable[[sa.Connection, *_Args], _T], args: tuple[*_Args]) -> _T:
         places = self._places
         if places is None:
             raise CatalogUnavailable("it is not started")
-        place = await places.take(writes=not readonly)
+        place = await places.take(writes=kind is _Kind.WRITES)
         doubtful = self._reactor.seconds() >= place.trusted_until
-        working = place.run(_run, doubtful, readonly, function, args)
+        working = place.run(_run, doubtful, kind, function, args)
         # Apart from the thread's own Deferred: cancelling this one gives the connection to nobody else early.
         result: Deferred[_T] = Deferred()
-        working.addBoth(self._ended, places, place, readonly, result)
+        working.addBoth(self._ended, places, place, kind, result)
         try:
             return await result.addTimeout(self._transaction_seconds, self.clock)
         except DeadlinePassed as error:
@@ -194,12 +219,12 @@ class Database:
             raise CatalogUnavailable(reason) from error
 
     def _ended(
-        self, outcome: _T | Failure, places: Places[_Place], place: _Place, readonly: bool, result: Deferred[_T]
+        self, outcome: _T | Failure, places: Places[_Place], place: _Place, kind: _Kind, result: Deferred[_T]
     ) -> None:
         place.trusted_until = self._reactor.seconds() + IDLE_SECONDS
         if isinstance(outcome, Failure):
             self._note(outcome, heard=not result.called)
-        places.give_back(place, writes=not readonly)
+        places.give_back(place, writes=kind is _Kind.WRITES)
         if not result.called:
             result.callback(outcome)  # a Failure goes on as one
 
@@ -247,7 +272,7 @@ class Database:
 def _run(
     connection: sa.Connection,
     doubtful: bool,
-    readonly: bool,
+    kind: _Kind,
     function: Callable[[sa.Connection, *_Args], _T],
     args: tuple[*_Args],
 ) -> _T:
@@ -258,25 +283,30 @@ def _run(
         if doubtful:
             dialects.ping(connection)
         try:
-            return _once(connection, readonly, function, args)
+            return _once(connection, kind, function, args)
         except DBAPIError as error:
             # The server was restarted while the connection lay idle. Who only reads has changed nothing, and may
             # begin again, on the connection that is made in its place; with a write nobody could know.
-            if not (readonly and error.connection_invalidated):
+            if kind is _Kind.WRITES or not error.connection_invalidated:
                 raise
-            return _once(connection, readonly, function, args)
+            return _once(connection, kind, function, args)
     except SQLAlchemyError as error:
         raise translated(error) from error
 
 
 def _once(
     connection: sa.Connection,
-    readonly: bool,
+    kind: _Kind,
     function: Callable[[sa.Connection, *_Args], _T],
     args: tuple[*_Args],
 ) -> _T:
+    if kind is _Kind.LOOKS:
+        try:
+            return function(connection, *args)
+        finally:
+            connection.rollback()  # what SQLAlchemy would have begun by itself, and nobody would end
     with connection.begin():
-        dialects.begin(connection, readonly=readonly)
+        dialects.begin(connection, readonly=kind is _Kind.READS)
         result = function(connection, *args)
         if isinstance(result, sa.Result):
             raise TypeError("a cursor does not outlive its transaction: return the rows")

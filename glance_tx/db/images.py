@@ -12,7 +12,7 @@ from attrs import evolve
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from glance_tx.db import leases, listing, locations, records, tags, usage
+from glance_tx.db import leases, listing, locations, records, tags, usage, wholes
 from glance_tx.db.engine import Database
 from glance_tx.db.tables import images
 from glance_tx.domain.errors import ImageExists, ImageGone
@@ -45,13 +45,13 @@ class SqlImages:
         """
         Fetch one image.
         """
-        return await self._database.transact(records.find, image_id.lower(), project_id, readonly=True)
+        return await self._database.look(wholes.find, image_id.lower(), project_id)
 
     async def list(self, query: ImageQuery) -> Sequence[Image]:
         """
         Fetch one page.
         """
-        return await self._database.transact(listing.list_images, query, readonly=True)
+        return await self._database.look(listing.list_images, query)
 
     async def save(self, image: Image, *, was: Image) -> Image:
         """
@@ -164,7 +164,7 @@ def _save(connection: sa.Connection, image: Image, image_id: str, status: ImageS
     if not saved.rowcount:
         raise records.refusal(connection, image_id, f"it was {status} when it was read")
     records.replace_parts(connection, image_id, image)
-    return records.find(connection, image_id)
+    return wholes.find(connection, image_id)
 
 
 def _set_status(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from glance_tx.db import records
+from glance_tx.db import records, wholes
 from glance_tx.db.tables import image_leases, image_locations, images
 from glance_tx.domain.errors import ImageGone, LeaseLost
 from glance_tx.domain.images import Image, ImageStatus, Location
@@ -92,7 +92,7 @@ def finish_upload(connection: sa.Connection, lease: Lease, data: StoredData, now
     if not dropped.rowcount:
         raise LeaseLost(lease.image_id, lease.fence)
     records.insert_locations(connection, lease.image_id, [lease.location])
-    return records.find(connection, lease.image_id)
+    return wholes.find(connection, lease.image_id)
 
 
 def end_lease(connection: sa.Connection, lease: Lease, now: datetime) -> None:

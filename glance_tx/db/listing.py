@@ -11,22 +11,27 @@ apart from the condition that follows the marker: that is an alternative of seve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from attrs import evolve, frozen
 
-from glance_tx.db import records
 from glance_tx.db.conditions import narrowing
 from glance_tx.db.coverage import parts
-from glance_tx.db.queries import SortKey, could_see, sort_keys
+from glance_tx.db.queries import SortKey, could_see
+from glance_tx.db.shapes import LIMIT, Shape, lifted, of_marker
 from glance_tx.db.tables import images
+from glance_tx.db.wholes import Reading, find
 from glance_tx.domain.errors import ImageNotFound, InvalidQuery
 from glance_tx.domain.images import Image
 from glance_tx.domain.interfaces import ImageQuery
 
-__all__ = ["list_images"]
+__all__ = ["list_images", "page_reading"]
+
+_MOST_VALUES: Final = 64
+"""Most values of a query whose statement is kept for the next one like it."""
 
 
 def list_images(connection: sa.Connection, query: ImageQuery) -> list[Image]:
@@ -35,25 +40,49 @@ def list_images(connection: sa.Connection, query: ImageQuery) -> list[Image]:
 
     :raises InvalidQuery: The marker is not an image that the viewer could see, or an attribute is none.
     """
-    keys = sort_keys(query)
+    reading, values = page_reading(connection, query)
+    return [] if reading is None else reading.images(connection, values)
+
+
+def page_reading(connection: sa.Connection, query: ImageQuery) -> tuple[Reading | None, Mapping[str, Any]]:
+    """
+    Say how to read a page, and what the parameters are; ``None`` where there can be no image in it.
+
+    :raises InvalidQuery: As for `list_images`.
+    """
     marker = None if query.marker is None else _marker(connection, query, query.marker)
-    conditions = [*narrowing(query), *(() if marker is None else (_after(keys, marker),))]
-    order = _Order(keys, explicit=connection.dialect.name == "postgresql")
+    shape, values = lifted(query, marker)
+    # What a client may make as long as it likes is not kept in memory.
+    reading = (_reading if len(values) <= _MOST_VALUES else _reading.__wrapped__)(connection.dialect, shape)
+    return reading, values
+
+
+@lru_cache(maxsize=256)
+def _reading(dialect: sa.Dialect, shape: Shape) -> Reading | None:
+    """
+    Say how to read the page of a list; ``None`` where the list is of nothing.
+    """
+    order = _Order(shape.keys, explicit=dialect.name == "postgresql")
+    page = _page(shape, order)
+    return None if page is None else Reading(dialect, page, order.of)
+
+
+def _page(shape: Shape, order: _Order) -> sa.Select[Any] | None:
+    conditions = [*narrowing(shape), *(() if shape.marker is None else (_after(shape.keys, shape.marker),))]
+    limit = sa.bindparam(LIMIT, type_=sa.Integer())
     # See Note [Lists along indexes].
     heads: list[sa.Select[Any]] = []
-    for part in parts(query):
+    for part in parts(shape):
         rows = part.rows.where(*conditions)
         # An order would tempt engines to look along its index for what is found by its id.
-        heads += [half.limit(query.limit) for half in _halves(rows, order, marker)] if part.in_order else [rows]
+        heads += [half.limit(limit) for half in _halves(rows, order, shape.marker)] if part.in_order else [rows]
     if not heads:
-        return []
-    page = heads[0]
-    if len(heads) > 1:
-        # An image may be in several parts. It counts once.
-        together = sa.union(*(sa.select(head.subquery()) for head in heads)).subquery()
-        page = sa.select(together).order_by(*order.of(together.c)).limit(query.limit)
-    listed = records.with_parts(connection, connection.execute(page).all())
-    return records.for_project(connection, listed, query.viewer.project_id)
+        return None
+    if len(heads) == 1:
+        return heads[0]
+    # An image may be in several parts. It counts once.
+    together = sa.union(*(sa.select(head.subquery()) for head in heads)).subquery()
+    return sa.select(together).order_by(*order.of(together.c)).limit(limit)
 
 
 @frozen
@@ -80,25 +109,26 @@ class _Order:
             yield ordered
 
 
-def _halves(rows: sa.Select[Any], order: _Order, marker: Image | None) -> Iterator[sa.Select[Any]]:
+def _halves(rows: sa.Select[Any], order: _Order, marker: Sequence[bool] | None) -> Iterator[sa.Select[Any]]:
     """
     Put rows in order: those without the first key, where it can be null, apart from the others, and only those that
     may come after the marker.
     """
     first, key = images.c[order.keys[0].name], order.keys[0]
-    start = getattr(marker, key.name, None)
-    if not first.nullable or marker is None or start is not None or key.ascending:
+    has_start = marker is not None and marker[0]
+    if not first.nullable or marker is None or has_start or key.ascending:
         values = rows.where(first.is_not(None)) if first.nullable else rows
-        if start is not None:
+        if has_start:
+            start = _of_marker(key)
             values = values.where(first >= start if key.ascending else first <= start)
         yield values.order_by(*order.of(images.c, values_only=True))
-    if first.nullable and (start is None or not key.ascending):
+    if first.nullable and not (has_start and key.ascending):
         yield rows.where(first.is_(None)).order_by(*evolve(order, keys=order.keys[1:]).of(images.c))
 
 
 def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:
     try:
-        image = records.find(connection, marker.lower(), query.viewer.project_id)
+        image = find(connection, marker.lower(), query.viewer.project_id)
     except ImageNotFound:
         image = None
     if image is None or not could_see(query.viewer, image):
@@ -106,22 +136,29 @@ def _marker(connection: sa.Connection, query: ImageQuery, marker: str) -> Image:
     return image
 
 
-def _after(keys: Sequence[SortKey], marker: Image) -> sa.ColumnElement[bool]:
+def _after(keys: Sequence[SortKey], marker: Sequence[bool]) -> sa.ColumnElement[bool]:
     """
     Select what comes after the marker: equal in the first so many keys, and beyond it in the next.
+
+    :param marker: Which of the keys it has a value for.
     """
     choices = []
     equal: list[sa.ColumnElement[bool]] = []
-    for key in keys:
-        column, value = images.c[key.name], getattr(marker, key.name)
-        choices.append(sa.and_(*equal, _beyond(column, value, ascending=key.ascending)))
-        equal.append(column.is_(None) if value is None else column == value)
+    for key, has_value in zip(keys, marker, strict=True):
+        column = images.c[key.name]
+        choices.append(sa.and_(*equal, _beyond(column, key, has_value=has_value)))
+        equal.append(column == _of_marker(key) if has_value else column.is_(None))
     return sa.or_(*choices)
 
 
-def _beyond(column: sa.Column[Any], value: object, *, ascending: bool) -> sa.ColumnElement[bool]:
-    if value is None:
-        return column.is_not(None) if ascending else sa.false()
-    if ascending:
-        return column > value
-    return (column < value) | column.is_(None) if column.nullable else column < value
+def _beyond(column: sa.Column[Any], key: SortKey, *, has_value: bool) -> sa.ColumnElement[bool]:
+    if not has_value:
+        return column.is_not(None) if key.ascending else sa.false()
+    if key.ascending:
+        return column > _of_marker(key)
+    less = column < _of_marker(key)
+    return less | column.is_(None) if column.nullable else less
+
+
+def _of_marker(key: SortKey) -> sa.BindParameter[Any]:
+    return sa.bindparam(of_marker(key), type_=images.c[key.name].type)

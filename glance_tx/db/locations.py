@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from glance_tx.db import leases, records
+from glance_tx.db import leases, records, wholes
 from glance_tx.db.tables import image_locations, images
 from glance_tx.domain.errors import StatusConflict
 from glance_tx.domain.images import Image
@@ -32,7 +32,7 @@ def change_locations(
     )
     if not changed.rowcount:
         raise records.refusal(connection, image_id, f"it was {was.status} when it was read")
-    if records.find(connection, image_id).locations != was.locations:
+    if wholes.find(connection, image_id).locations != was.locations:
         raise StatusConflict(image_id, image.status, "its locations changed meanwhile")
     records.replace_parts(connection, image_id, image)
     kept = {location.url for location in image.locations}
@@ -41,4 +41,4 @@ def change_locations(
     )
     connection.execute(sa.delete(image_locations).where(image_locations.c.image_id == image_id))
     records.insert_locations(connection, image_id, image.locations)
-    return records.find(connection, image_id), orphans
+    return wholes.find(connection, image_id), orphans

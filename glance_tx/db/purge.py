@@ -35,7 +35,7 @@ def purge_members(url: str, *, before: datetime, max_rows: int | None = None) ->
     :raises StatementFailed: The tables are not there.
     """
     removed = 0
-    engine = dialects.make_engine(read_url(url))
+    engine = dialects.make_engine(read_url(url), begun_by_hand=True)
     try:
         while max_rows is None or removed < max_rows:
             wanted = _AT_ONCE if max_rows is None else min(_AT_ONCE, max_rows - removed)

@@ -1,5 +1,5 @@
 """
-Images as rows: of the table ``images``, and of those that hold properties, tags and locations.
+Images written as rows: of the table ``images``, and of those that hold properties, tags and locations.
 
 The functions here and in the modules beside this one block; `glance_tx.db.engine.Database` runs them in threads.
 """
@@ -7,30 +7,24 @@ The functions here and in the modules beside this one block; `glance_tx.db.engin
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from attrs import evolve
 
-from glance_tx.db.coverage import is_member
 from glance_tx.db.tables import image_locations, image_members, image_properties, image_tags, images
 from glance_tx.domain.errors import ImageNotFound, StatusConflict
-from glance_tx.domain.images import Image, ImageStatus, Location, Visibility
+from glance_tx.domain.images import Image, Location
 
 __all__ = [
     "attributes",
     "data_facts",
     "drop_parts",
-    "find",
-    "for_project",
     "insert_locations",
     "insert_parts",
     "is_living",
     "refusal",
     "replace_parts",
-    "with_parts",
 ]
 
 
@@ -69,51 +63,6 @@ def data_facts(image: Image) -> dict[str, Any]:
         "os_hash_algo": image.os_hash_algo,
         "os_hash_value": image.os_hash_value,
     }
-
-
-def find(connection: sa.Connection, image_id: str, project_id: str | None = None) -> Image:
-    """
-    Read one image.
-
-    :param project_id: Whose membership to tell, if any.
-    :raises ImageNotFound: It never was, or is deleted.
-    """
-    rows = connection.execute(sa.select(images).where(is_living(image_id))).all()
-    if not rows:
-        raise ImageNotFound(image_id)
-    return for_project(connection, with_parts(connection, rows), project_id)[0]
-
-
-def for_project(connection: sa.Connection, listed: Sequence[Image], project_id: str | None) -> list[Image]:
-    """
-    Note on images that a project is a member of them, as far as it can matter: on those that others share.
-    """
-    shared = [image.id for image in listed if image.visibility is Visibility.SHARED and image.owner != project_id]
-    if project_id is None or not shared:
-        return list(listed)
-    memberships = sa.select(image_members.c.image_id).where(is_member(project_id), image_members.c.image_id.in_(shared))
-    joined = set(connection.scalars(memberships))
-    return [evolve(image, member_id=project_id) if image.id in joined else image for image in listed]
-
-
-def with_parts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Image]:
-    """
-    Make images of rows of the table ``images``, in their order, reading what other tables hold.
-    """
-    ids = [row.id for row in rows]
-    if not ids:
-        return []
-    properties: Mapping[str, dict[str, str | None]] = defaultdict(dict)
-    tags: Mapping[str, set[str]] = defaultdict(set)
-    locations: Mapping[str, list[Location]] = defaultdict(list)
-    for part in connection.execute(sa.select(image_properties).where(image_properties.c.image_id.in_(ids))):
-        properties[part.image_id][part.name] = part.value
-    for part in connection.execute(sa.select(image_tags).where(image_tags.c.image_id.in_(ids))):
-        tags[part.image_id].add(part.value)
-    ordered = sa.select(image_locations).order_by(image_locations.c.position)
-    for part in connection.execute(ordered.where(image_locations.c.image_id.in_(ids))):
-        locations[part.image_id].append(Location(part.store, part.url, json.loads(part.metadata or "{}")))
-    return [_image(row, properties[row.id], tags[row.id], locations[row.id]) for row in rows]
 
 
 def insert_parts(connection: sa.Connection, image: Image) -> None:
@@ -174,34 +123,6 @@ def refusal(connection: sa.Connection, image_id: str, reason: str) -> ImageNotFo
     """
     status = connection.scalar(sa.select(images.c.status).where(is_living(image_id)))
     return ImageNotFound(image_id) if status is None else StatusConflict(image_id, status, reason)
-
-
-def _image(
-    row: sa.Row[Any], properties: Mapping[str, str | None], tags: Iterable[str], locations: Iterable[Location]
-) -> Image:
-    return Image(
-        id=row.id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        owner=row.owner,
-        name=row.name,
-        status=ImageStatus(row.status),
-        visibility=Visibility(row.visibility),
-        protected=row.protected,
-        os_hidden=row.os_hidden,
-        checksum=row.checksum,
-        os_hash_algo=row.os_hash_algo,
-        os_hash_value=row.os_hash_value,
-        size=row.size,
-        virtual_size=row.virtual_size,
-        container_format=row.container_format,
-        disk_format=row.disk_format,
-        min_ram=row.min_ram,
-        min_disk=row.min_disk,
-        tags=frozenset(tags),
-        properties=properties,
-        locations=tuple(locations),
-    )
 
 
 def _insert_properties(connection: sa.Connection, image_id: str, properties: Mapping[str, str | None]) -> None:

@@ -288,6 +288,21 @@ class DatabaseContract(DatabaseCase):
         self.assertEqual(await database.transact(names, readonly=True), [])
         await database.transact(insert, "a")
 
+    async def test_a_look_leaves_no_transaction_open(self) -> None:
+        """
+        Looking needs no transaction, and leaves none behind that SQLAlchemy began by itself, whether or not it fails.
+        """
+        database = await self.open(size=1)
+        await database.transact(insert, "a")
+        self.assertEqual(await database.look(names), ["a"])
+        connection = database._kept[0].twisted._connection
+        self.assertFalse(connection.in_transaction())
+        with self.assertRaises(StatementFailed):
+            await database.look(lambda each: (names(each), insert(each, "a")))
+        self.assertFalse(connection.in_transaction())
+        await database.transact(insert, "b")
+        self.assertEqual(await database.look(names), ["a", "b"])
+
     async def test_transactions_that_read_before_they_write_do_not_fail_each_other(self) -> None:
         """
         Many transactions that read and then write all succeed, from two processes' connections at once.
@@ -426,6 +441,17 @@ class ServerContract(DatabaseCase):
         await gatherResults([started(database.transact(insert, name)) for name in "abcd"])
         self.assertEqual(await database.transact(names), ["a", "b", "c", "d"])
 
+    async def test_readers_begin_again_on_a_connection_that_was_closed(self) -> None:
+        """
+        Who reads, or looks, on a connection that the server closed unnoticed begins again, once, on a new one.
+        """
+        await (await self.open(size=1)).transact(insert, "a")
+        for readers in (lambda d: d.transact(names, readonly=True), lambda d: d.look(names)):
+            database = await self.open(size=1)
+            for _ in range(2):
+                self.cut(database)
+                self.assertEqual(await readers(database), ["a"])
+
     async def test_a_connection_lost_in_use_fails_one_transaction_only(self) -> None:
         """
         A lost connection fails the transaction that finds out, once and without a second try; others are pinged first.
@@ -485,6 +511,19 @@ class ServerContract(DatabaseCase):
                 await database.transact(change)
         await database.transact(change)
         self.assertEqual(await database.transact(names, readonly=True), ["b"])
+
+    async def test_a_look_that_takes_too_long_fails(self) -> None:
+        """
+        A statement outside of a transaction has the same deadline as one in it, on new connections as on old ones.
+        """
+        database = await self.open(size=1, statement_seconds=0.3)
+        for renewed in (False, True):
+            if renewed:
+                self.cut(database)
+                self.assertEqual(await database.look(names), [])
+            with self.assertRaises(CatalogUnavailable):
+                await database.look(lambda connection: connection.exec_driver_sql(self.sleep).all())
+            self.assertEqual(await database.look(names), [])
 
     async def test_nothing_is_open_on_the_server_after_stop(self) -> None:
         """
@@ -580,6 +619,7 @@ class PostgresqlServerTests(OnPostgresql, ServerContract):
     """
 
     own_id = "SELECT pg_backend_pid()"
+    sleep = "SELECT pg_sleep(10)"
     end_connection = "SELECT pg_terminate_backend({}, 5000)"
     count_connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 
@@ -589,6 +629,7 @@ class PostgresqlServerTests(OnPostgresql, ServerContract):
         """
         database = await self.open(size=3)
         await gatherResults([started(database.transact(names, readonly=True)) for _ in range(9)])
+        await gatherResults([started(database.look(names)) for _ in range(9)])
         with self.assertRaises(StatementFailed):
             await database.transact(lambda connection: connection.exec_driver_sql("SELECT nonsense").all())
         states = "SELECT state FROM pg_stat_activity WHERE application_name = 'glance_tx' AND pid <> pg_backend_pid()"
@@ -608,6 +649,7 @@ class MysqlServerTests(OnMysql, ServerContract):
     """
 
     own_id = "SELECT connection_id()"
+    sleep = "SELECT sleep(10)"
     end_connection = "KILL {}"
     count_connections = "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
 
