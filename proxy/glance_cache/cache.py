@@ -22,6 +22,7 @@ from glance_cache.errors import (
 )
 from glance_cache.fills import Fill, Fills
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
+from glance_cache.pace import Pace
 from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.ranges import ByteRange
@@ -103,10 +104,18 @@ class Cache:
             self._log.error("image {image_id} is not cached: {error}", image_id=facts.image_id, error=str(error))
         return None
 
-    async def fill(self, facts: ImageFacts, credentials: UpstreamCredentials) -> None:
+    def present_bytes(self, facts: ImageFacts) -> int:
+        """
+        Tell how much of an image's data is here.
+        """
+        fill = self._fills.running(facts)
+        return self._entries.present_bytes(facts) if fill is None else fill.present_bytes
+
+    async def fill(self, facts: ImageFacts, credentials: UpstreamCredentials, pace: Pace | None = None) -> None:
         """
         Bring an image into the cache, joining a fill that runs.
 
+        :param pace: For a fill that this begins; ``None`` for as fast as can be.
         :raises CacheError: It is not there.
         """
         fill = self._fills.running(facts)
@@ -121,7 +130,7 @@ class Cache:
         if body is not None:
             body.close()
             return
-        await (self._fills.running(facts) or self._fills.start(facts, credentials)).ended()
+        await (self._fills.running(facts) or self._fills.start(facts, credentials, pace)).ended()
 
     async def _complete(self, facts: ImageFacts, part: ByteRange | None) -> IFileBody | None:
         offset, length = (0, None) if part is None else (part.offset, part.length)

@@ -14,6 +14,7 @@ from glance_cache.options import (
     find_half_identity,
     find_two_accounts,
 )
+from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.stock_options import STOCK_OPTIONS
 from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings, find_unusable_service_user
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
@@ -50,6 +51,7 @@ GLANCE_CACHE: Final = Program(
         LogSettings,
         UpstreamSettings,
         CacheSettings,
+        PrefetchSettings,
         ServiceUserSettings,
         AuthSettings,
         KeystoneSettings,

@@ -157,6 +157,13 @@ class EntryStore:
             raise self._folder.unusable(error) from error
         return self._keeper.get(name) if found is None else self._keeper.adopt(found)
 
+    def present_bytes(self, facts: ImageFacts) -> int:
+        """
+        Tell how much of some data lay here when its entry was last at rest; 0 where nothing is known of it.
+        """
+        entry = self._keeper.get(EntryName.of(facts))
+        return 0 if entry is None or entry.state is EntryState.GONE else entry.present_bytes
+
     async def begin(self, facts: ImageFacts, sinks: Sequence[Sink] = ()) -> EntryWriter:
         """
         Begin to fill an entry, or go on where an earlier fill stopped; waits for the end of the scan.

@@ -18,6 +18,7 @@ from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryBusy, FillFailed, UpstreamMismatch
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_cache.names import EntryName
+from glance_cache.pace import Pace
 from glance_cache.steady import SteadySource
 from glance_cache.writer import EntryWriter
 from glance_tx.errors import FactualError
@@ -60,10 +61,14 @@ class Fill:
     One image on its way into the cache. It goes on when the client that caused it leaves.
 
     :param credentials: Of whoever caused it; shown to the upstream and to nobody else.
+    :param pace: Held until the first client reads; ``None`` for as fast as can be.
     """
 
-    def __init__(self, tools: FillTools, facts: ImageFacts, credentials: UpstreamCredentials) -> None:
+    def __init__(
+        self, tools: FillTools, facts: ImageFacts, credentials: UpstreamCredentials, pace: Pace | None = None
+    ) -> None:
         self.facts = facts
+        self._pace = pace
         self._tools = tools
         self._sponsors = [credentials]
         self._growth = GrowingFile()
@@ -133,7 +138,10 @@ class Fill:
         if self._writer is None or not self._is_readable():
             return None
         offset, length = (0, self.facts.size) if part is None else (part.offset, part.length)
-        return self._writer.open_body(offset, length, self._growth)
+        body = self._writer.open_body(offset, length, self._growth)
+        if self._pace is not None:
+            self._pace.hurry()
+        return body
 
     async def run(self) -> None:
         """
@@ -174,7 +182,8 @@ class Fill:
         try:
             await source.open(writer.written)
             self._begun.fire(None)
-            await pump(source, [self._append, digests.update], piece_bytes=1)
+            sinks = [self._append, digests.update]
+            await pump(source, sinks if self._pace is None else [*sinks, self._pace.keep], piece_bytes=1)
         finally:
             source.cancel()
         self._compare(digests)
@@ -220,14 +229,16 @@ class Fills:
         """
         return self._running.get(EntryName.of(facts))
 
-    def start(self, facts: ImageFacts, credentials: UpstreamCredentials) -> Fill:
+    def start(self, facts: ImageFacts, credentials: UpstreamCredentials, pace: Pace | None = None) -> Fill:
         """
         Begin to fill. There must be no fill of the same data.
+
+        :param pace: See `Fill`.
         """
         name = EntryName.of(facts)
         if name in self._running:
             raise RuntimeError(f"image {facts.image_id} is being filled already")
-        fill = self._running[name] = Fill(self._tools, facts, credentials)
+        fill = self._running[name] = Fill(self._tools, facts, credentials, pace)
         self.count += 1
         task = Deferred.fromCoroutine(fill.run())
         self._tasks.add(task)

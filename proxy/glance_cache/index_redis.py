@@ -11,7 +11,18 @@ import orjson
 from zope.interface import implementer
 
 from glance_cache.errors import IndexUnavailable
+from glance_cache.index_redis_jobs import (
+    ADD_JOBS,
+    CLAIM_JOB,
+    CLEAR_JOBS,
+    LIST_JOBS,
+    REMOVE_JOB,
+    UPDATE_JOB,
+    job_text,
+    read_jobs,
+)
 from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_cache.jobs import Job
 from glance_tx.redis.client import RedisClient
 from glance_tx.redis.errors import RedisUnavailable
 
@@ -44,7 +55,6 @@ return mark == ARGV[1] and 1 or 0
 _NODES: Final = "return cjson.encode(redis.call('SMEMBERS', KEYS[1]))"
 _SOME: Final = "return cjson.encode(redis.call('HMGET', KEYS[1], unpack(ARGV)))"
 _PAGE: Final = "return cjson.encode(redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]))"
-_QUEUE: Final = "return cjson.encode(redis.call('ZRANGE', KEYS[1], 0, -1))"
 
 # Redis does one thing at a time: few enough to keep it from its other callers for some milliseconds at most.
 _AT_ONCE: Final = 500
@@ -54,7 +64,8 @@ _AT_ONCE: Final = 500
 class RedisIndex:
     """
     Keeps the index in a Redis, under these keys: ``<prefix>:nodes``, a set of names; ``<prefix>:hits:<node>``, a hash
-    of an image's totals each, as text; ``<prefix>:queue:<node>``, a sorted set of image ids by time.
+    of an image's totals each, as text; ``<prefix>:jobs:<node>``, ``<prefix>:queued:<node>`` and
+    ``<prefix>:running:<node>``, see `glance_cache.index_redis_jobs`.
 
     :param client: Leads to it.
     """
@@ -95,30 +106,52 @@ class RedisIndex:
         """
         return await self._within_deadline(self._node_hits(node))
 
-    async def enqueue(self, node: str, image_id: str, at: float) -> bool:
+    async def add_jobs(self, node: str, image_ids: Sequence[str], priority: int, at: float) -> int:
         """
-        See `ICacheIndex`.
+        See `ICacheIndex`. Sent in parts.
         """
-        added = self._count("ZADD", self._key("queue", node), "NX", f"{at:.6f}", image_id)
-        return await self._within_deadline(added) > 0
+        return await self._within_deadline(self._add_jobs(node, image_ids, [str(priority), f"{at:.6f}"]))
 
-    async def dequeue(self, node: str, image_id: str) -> bool:
+    async def claim_job(self, node: str, worker: str, now: float, lease_until: float, most_running: int) -> Job | None:
         """
         See `ICacheIndex`.
         """
-        return await self._within_deadline(self._count("ZREM", self._key("queue", node), image_id)) > 0
+        words = [worker, f"{now:.6f}", f"{lease_until:.6f}", str(most_running)]
+        answer = await self._within_deadline(self._eval(CLAIM_JOB, self._queue_keys(node), words))
+        return read_jobs(orjson.loads(answer))[0] if answer else None
 
-    async def clear_queue(self, node: str) -> int:
+    async def update_job(self, node: str, job: Job) -> bool:
         """
         See `ICacheIndex`.
         """
-        return await self._within_deadline(self._count("ZREMRANGEBYRANK", self._key("queue", node), "0", "-1"))
+        words = [job.image_id, job_text(job), f"{job.lease_until:.6f}"]
+        return bool(await self._within_deadline(self._eval(UPDATE_JOB, self._queue_keys(node), words)))
 
-    async def queue(self, node: str) -> Sequence[str]:
+    async def remove_job(self, node: str, image_id: str, claim: Job | None = None) -> bool:
         """
         See `ICacheIndex`.
         """
-        return await self._within_deadline(self._ask(_QUEUE, self._key("queue", node)))
+        words = [image_id, "" if claim is None else f"{claim.place}:{claim.fence}"]
+        return bool(await self._within_deadline(self._eval(REMOVE_JOB, self._queue_keys(node), words)))
+
+    async def clear_jobs(self, node: str) -> int:
+        """
+        See `ICacheIndex`.
+        """
+        return int(await self._within_deadline(self._eval(CLEAR_JOBS, self._queue_keys(node), [])))
+
+    async def jobs(self, node: str) -> Sequence[Job]:
+        """
+        See `ICacheIndex`.
+        """
+        return read_jobs(await self._within_deadline(self._ask(LIST_JOBS, self._key("jobs", node))))
+
+    async def _add_jobs(self, node: str, image_ids: Sequence[str], words: list[str]) -> int:
+        keys = self._queue_keys(node)
+        return sum([int(await self._eval(ADD_JOBS, keys, [*words, *part])) for part in _parts(image_ids)])
+
+    def _queue_keys(self, node: str) -> list[str]:
+        return [self._key("jobs", node), self._key("queued", node), self._key("running", node)]
 
     async def _merge_hits(self, node: str, totals: list[tuple[str, HitTotals]], after: str, mark: str) -> bool:
         keys = [self._key("hits", node), self._key("nodes")]
@@ -162,9 +195,6 @@ class RedisIndex:
 
     async def _eval(self, script: str, keys: list[str], arguments: list[str]) -> Any:
         return await self._client.eval(script, keys, arguments)
-
-    async def _count(self, *command: str) -> int:
-        return int(await self._client.command(*command))
 
     async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -17,25 +17,24 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from glance_cache.errors import IndexUnavailable
+from glance_cache.index_sqlite_jobs import JOBS_SCHEMA, add_jobs, claim_job, list_jobs, update_job
 from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_cache.jobs import Job
 from glance_tx.streaming.interfaces import ILane
 
 __all__ = ["SqliteIndex"]
 
 T = TypeVar("T")
 
-_SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
+_SCHEMA_VERSION: Final = 2
+_SCHEMA: Final = f"""
 CREATE TABLE hits (
     image_id TEXT NOT NULL, node TEXT NOT NULL,
     hits INTEGER NOT NULL, bytes_sent INTEGER NOT NULL, last_at REAL NOT NULL,
     PRIMARY KEY (image_id, node)
 ) WITHOUT ROWID;
 CREATE TABLE marks (node TEXT NOT NULL PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE queue (
-    place INTEGER PRIMARY KEY, node TEXT NOT NULL, image_id TEXT NOT NULL, at REAL NOT NULL,
-    UNIQUE (node, image_id)
-);
+{JOBS_SCHEMA}
 """
 _MERGE: Final = """
 INSERT INTO hits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -190,32 +189,44 @@ class SqliteIndex:
         """
         return await self._do(lambda db: _node_hits(db, node))
 
-    async def enqueue(self, node: str, image_id: str, at: float) -> bool:
+    async def add_jobs(self, node: str, image_ids: Sequence[str], priority: int, at: float) -> int:
         """
         See `ICacheIndex`.
         """
-        return (
-            await self._change("INSERT OR IGNORE INTO queue (node, image_id, at) VALUES (?, ?, ?)", node, image_id, at)
-            > 0
-        )
+        return await self._do(lambda db: add_jobs(db, node, image_ids, priority, at))
 
-    async def dequeue(self, node: str, image_id: str) -> bool:
+    async def claim_job(self, node: str, worker: str, now: float, lease_until: float, most_running: int) -> Job | None:
         """
         See `ICacheIndex`.
         """
-        return await self._change("DELETE FROM queue WHERE node = ? AND image_id = ?", node, image_id) > 0
+        return await self._do(lambda db: claim_job(db, node, worker, now, lease_until, most_running))
 
-    async def clear_queue(self, node: str) -> int:
+    async def update_job(self, node: str, job: Job) -> bool:
         """
         See `ICacheIndex`.
         """
-        return await self._change("DELETE FROM queue WHERE node = ?", node)
+        return await self._do(lambda db: update_job(db, node, job))
 
-    async def queue(self, node: str) -> Sequence[str]:
+    async def remove_job(self, node: str, image_id: str, claim: Job | None = None) -> bool:
         """
         See `ICacheIndex`.
         """
-        return await self._do(lambda db: _queue(db, node))
+        if claim is None:
+            return await self._change("DELETE FROM jobs WHERE node = ? AND image_id = ?", node, image_id) > 0
+        claimed = "DELETE FROM jobs WHERE node = ? AND place = ? AND fence = ? AND state = 'running'"
+        return await self._change(claimed, node, claim.place, claim.fence) > 0
+
+    async def clear_jobs(self, node: str) -> int:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._change("DELETE FROM jobs WHERE node = ?", node)
+
+    async def jobs(self, node: str) -> Sequence[Job]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: list_jobs(db, node))
 
     async def _change(self, statement: str, *values: object) -> int:
         return await self._do(lambda db: db.execute(statement, values).rowcount)
@@ -263,11 +274,6 @@ def _hits(connection: sqlite3.Connection, image_ids: Sequence[str] | None) -> Ma
 def _node_hits(connection: sqlite3.Connection, node: str) -> Mapping[str, HitTotals]:
     rows = connection.execute("SELECT image_id, hits, bytes_sent, last_at FROM hits WHERE node = ?", (node,))
     return dict(_totals(rows))
-
-
-def _queue(connection: sqlite3.Connection, node: str) -> Sequence[str]:
-    rows = connection.execute("SELECT image_id FROM queue WHERE node = ? ORDER BY at, place", (node,))
-    return [image for (image,) in rows]
 
 
 def _totals(rows: Iterable[tuple[str, int, int, float]]) -> Iterator[tuple[str, HitTotals]]:

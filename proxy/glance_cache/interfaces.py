@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
 
+from glance_cache.jobs import Job
 from glance_tx.streaming.interfaces import IBodySource
 
 __all__ = [
@@ -185,29 +186,54 @@ class ICacheIndex(Interface):
         Fetch what is known of one node.
         """
 
-    async def enqueue(node: str, image_id: str, at: float) -> bool:
+    async def add_jobs(node: str, image_ids: Sequence[str], priority: int, at: float) -> int:
         """
-        Put an image at the end of a node's prefetch queue.
+        Put images into a node's prefetch queue, in this order.
 
-        :param at: When it was asked for, in seconds since the epoch; the queue is ordered by it.
-        :return: Whether it was not queued before; a queued one keeps its place.
-        """
+        An image that waits there already keeps its place, may be claimed at once, and gets the priority if that is
+        higher than its own; one that was given up begins anew.
 
-    async def dequeue(node: str, image_id: str) -> bool:
-        """
-        Take an image out of a node's prefetch queue.
-
-        :return: Whether it was there.
+        :param priority: From -`HIGHEST_PRIORITY` to `HIGHEST_PRIORITY`.
+        :param at: Now, in seconds since the epoch.
+        :return: How many there are that did not wait or run before.
         """
 
-    async def clear_queue(node: str) -> int:
+    async def claim_job(node: str, worker: str, now: float, lease_until: float, most_running: int) -> Job | None:
+        """
+        Take the next job of a node that may begin: the first that is queued, or whose worker let its lease run out.
+
+        Whatever else asks at the same time, a job has one holder. Each claim counts as an attempt.
+
+        :param worker: Who will hold it.
+        :param lease_until: For how long, unless `update_job` says otherwise.
+        :param most_running: Claim none where that many are running on the node.
+        """
+
+    async def update_job(node: str, job: Job) -> bool:
+        """
+        Say what has become of a job that was claimed: where it is, that it waits again, or that it is given up.
+
+        Its priority and its place stay what they are.
+
+        :return: Whether the claim still counts; if not, nothing is changed.
+        """
+
+    async def remove_job(node: str, image_id: str, claim: Job | None = None) -> bool:
+        """
+        Take an image out of a node's prefetch queue, whatever its job's state.
+
+        :param claim: The job as it was claimed, to do so only while that claim counts.
+        :return: Whether there was anything to take out.
+        """
+
+    async def clear_jobs(node: str) -> int:
         """
         Empty a node's prefetch queue and tell how many were in it.
         """
 
-    async def queue(node: str) -> Sequence[str]:
+    async def jobs(node: str) -> Sequence[Job]:
         """
-        List a node's prefetch queue, oldest first.
+        List a node's jobs, in the order in which they are claimed; those that were given up are among them.
         """
 
 

@@ -4,7 +4,7 @@ Routes that manage the cache (contract sections 1.9 and 6.4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from glance_cache.entries import EntryStore
 from glance_cache.entry import EntryState
 from glance_cache.errors import EntryNotFound, ImageNotActive, ManagementForbidden, PrefetchImpossible, UpstreamRefused
 from glance_cache.interfaces import HitTotals, ICacheIndex, IUpstream
+from glance_cache.jobs import JobState
 from glance_cache.prefetch import Prefetcher
 from glance_cache.routes import credentials_of, is_image_id
 from glance_tx.identity.caller import Caller
@@ -129,8 +130,12 @@ class ManagementRoutes:
                         "size": info.size_bytes,
                     }
                 )
-        queued = await self._tools.index.queue(self._tools.node)
-        return json_response({"cached_images": cached, "queued_images": list(queued)})
+        return json_response({"cached_images": cached, "queued_images": await self._queued()})
+
+    async def _queued(self) -> Sequence[str]:
+        # As stock has it, what is being fetched is queued. What was given up is not.
+        jobs = await self._tools.index.jobs(self._tools.node)
+        return [job.image_id for job in jobs if job.state is not JobState.FAILED]
 
     async def queue(self, request: Request, image_id: str) -> Response:
         """
@@ -144,7 +149,7 @@ class ManagementRoutes:
             raise ImageNotActive(image_id, str(record.get("status")))
         if self._tools.prefetcher is None:
             raise PrefetchImpossible("set [service_user], or [cache] prefetch_token")
-        await self._tools.index.enqueue(self._tools.node, image_id, self._tools.now())
+        await self._tools.index.add_jobs(self._tools.node, [image_id], 0, self._tools.now())
         self._tools.prefetcher.wake()
         return Response(202)
 
@@ -160,14 +165,14 @@ class ManagementRoutes:
             await self._require_image(request, image_id)
         self._managers.insist("cache_delete", caller)
         # First out of the queue: or it could be fetched again meanwhile.
-        await self._tools.index.dequeue(self._tools.node, image_id)
+        await self._tools.index.remove_job(self._tools.node, image_id)
         await self._tools.entries.remove(image_id)
         return Response(204)
 
     async def _has(self, image_id: str) -> bool:
         if any(info.image_id == image_id for info in self._tools.entries.inventory()):
             return True
-        return image_id in await self._tools.index.queue(self._tools.node)
+        return any(job.image_id == image_id for job in await self._tools.index.jobs(self._tools.node))
 
     async def clear(self, request: Request) -> Response:
         """
@@ -178,7 +183,7 @@ class ManagementRoutes:
         if target not in _CLEAR_TARGETS:
             raise BadRequest(f"{_CLEAR_TARGET} must be cache or queue, or not there for both, and not {target!r}")
         if target != "cache":
-            await self._tools.index.clear_queue(self._tools.node)
+            await self._tools.index.clear_jobs(self._tools.node)
         if target != "queue":
             await self._tools.entries.clear()
         return Response(204)

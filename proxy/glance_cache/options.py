@@ -12,10 +12,11 @@ from typing import ClassVar
 from attrs import frozen
 from oslo_config import cfg, types
 
+from glance_cache.prefetch_options import PrefetchSettings
 from glance_tx.identity.keystone.options import ServiceUserSettings
 from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.daemon import node_name_option
-from glance_tx.settings.values import AbsolutePath, HttpUrl, Word
+from glance_tx.settings.values import AbsolutePath, HttpUrl
 from glance_tx.streaming.units import GiB, MiB
 from glance_tx.tls.client import ClientFiles
 from glance_tx.web.options import ListenSettings
@@ -187,21 +188,11 @@ class CacheSettings(Section):
             "still counts here until it ends.",
         )
     )
-    prefetch_token: str | None = option(
-        cfg.Opt(
-            "prefetch_token",
-            type=Word(r"[\x21-\x7e]{1,8192}", "1 to 8192 printable ASCII characters without blanks"),
-            secret=True,
-            help="The token with which the cache itself reads images that were queued by PUT /v2/cache/{image_id}. "
-            "Where neither it nor [service_user] is set, such requests are refused (409). What was prefetched is "
-            "served only to callers whom the upstream lets download it.",
-        )
-    )
 
 
 def find_two_accounts(settings: Settings) -> Iterator[Conflict]:
     """
     Find a cache that is told to read images as two accounts.
     """
-    if settings[CacheSettings].prefetch_token is not None and settings[ServiceUserSettings].auth_url is not None:
+    if settings[PrefetchSettings].token is not None and settings[ServiceUserSettings].auth_url is not None:
         yield Conflict("cache", "prefetch_token", "is set, and so is [service_user]; remove one of them")

@@ -4,59 +4,58 @@ Fills that nobody is waiting for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from glance_cache.cache import Cache
-from glance_cache.errors import IndexUnavailable, UpstreamRefused
-from glance_cache.interfaces import ICacheIndex, IOwnCredentials, IUpstream
-from glance_tx.errors import FactualError
+from glance_cache.chores import Chores
+from glance_cache.errors import IndexUnavailable
+from glance_cache.jobs import Job
+from glance_cache.prefetch_run import LEASE_SECONDS, Attempt, PrefetchTools
 
-__all__ = ["PrefetchTools", "Prefetcher"]
+__all__ = ["Prefetcher"]
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks at the queue where nothing else gave reason for one: others may add to it."""
 
-# Asking again will not help with these. A token that is not taken (401) may be renewed.
-_FINAL_REFUSALS: Final = frozenset({400, 403, 404, 410})
-
-
-@frozen
-class PrefetchTools:
-    """
-    What prefetching works with.
-
-    :param node: Whose queue is worked on.
-    :param credentials: The node's own.
-    """
-
-    cache: Cache
-    upstream: IUpstream
-    index: ICacheIndex
-    node: str
-    credentials: IOwnCredentials
-    clock: IReactorTime
+_FIRST_REST_SECONDS: Final = 5.0
+_LONGEST_REST_SECONDS: Final = 60.0
 
 
 class Prefetcher:
     """
-    Works on this node's queue: one image at a time, the oldest first. The queue is in the index and survives a
-    restart; an image leaves it when it is in the cache, or when the upstream says that it never will be.
+    Works on this node's queue, some images at a time. The queue is in the index and survives a restart; several
+    processes may work on it. An image leaves it when it is in the cache, and is given up, to be seen there, when the
+    upstream says that it never will be, or after too many attempts.
+
+    :param concurrency: Most images at a time, of all processes of this node.
+    :param may_begin: Tells whether this is a time to begin.
     """
 
     _log = Logger()
 
-    def __init__(self, tools: PrefetchTools) -> None:
+    def __init__(self, tools: PrefetchTools, concurrency: int, may_begin: Callable[[], bool] = lambda: True) -> None:
         self._tools = tools
+        self._concurrency = concurrency
+        self._may_begin = may_begin
+        self._chores = Chores()
         self._running: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
+        self._attempts: set[Attempt] = set()
+        self._rest_seconds = 0.0
+        self._rest_until = 0.0
         self._woken = False
         self._stopping = False
+
+    @property
+    def may_begin(self) -> bool:
+        """
+        Whether this is a time to begin.
+        """
+        return self._may_begin()
 
     def start(self) -> None:
         """
@@ -67,13 +66,17 @@ class Prefetcher:
 
     async def stop(self) -> None:
         """
-        Stop; what is queued stays so.
+        Stop; what is queued stays so, and so does what is on its way.
         """
         running, self._running = self._running, None
-        if running is not None:
-            self._stopping = True
-            running.cancel()
-            await running
+        if running is None:
+            return
+        self._stopping = True
+        running.cancel()
+        await running
+        for attempt in tuple(self._attempts):
+            attempt.stop()
+        await self._chores.done()
 
     def wake(self) -> None:
         """
@@ -87,71 +90,65 @@ class Prefetcher:
         while not self._stopping:
             self._woken = False
             try:
-                await self._work_through()
+                await self._begin_all()
             except CancelledError:
                 return
             except IndexUnavailable as error:
                 self._log.warn("the prefetch queue cannot be worked on now: {error}", error=str(error))
-            except Exception:  # a defect in one image must not end prefetching
+            except Exception:  # a defect must not end prefetching
                 self._log.failure("prefetching met an unexpected condition")
             if not self._woken and not self._stopping:
                 await self._sleep()
 
-    async def _work_through(self) -> None:
+    async def _begin_all(self) -> None:
         """
-        Try each image of the queue once. The queue is read anew each time: it may be changed meanwhile.
+        Begin as much as may be done at once.
         """
-        tried: set[str] = set()
-        while True:
-            queue = await self._tools.index.queue(self._tools.node)
-            image_id = next((queued for queued in queue if queued not in tried), None)
-            if image_id is None:
+        while self._may_begin() and self._tools.clock.seconds() >= self._rest_until:
+            # A claim that nobody waits for any more would keep others from the job until its lease ends.
+            job = await self._chores.run(self._claim(), unwanted=self._begin)
+            if job is None:
                 return
-            tried.add(image_id)
-            if await self._fetch(image_id):
-                await self._tools.index.dequeue(self._tools.node, image_id)
+            self._begin(job)
 
-    async def _fetch(self, image_id: str) -> bool:
-        """
-        Bring one image into the cache.
+    async def _claim(self) -> Job | None:
+        now = self._tools.clock.seconds()
+        return await self._tools.index.claim_job(
+            self._tools.node, self._tools.worker, now, now + LEASE_SECONDS, self._concurrency
+        )
 
-        :return: Whether it can leave the queue.
-        """
+    def _begin(self, job: Job | None) -> None:
+        if job is None:
+            return
+        attempt = Attempt(self._tools, job)
+        self._attempts.add(attempt)
+        if self._stopping:
+            attempt.stop()
+        self._chores.start(self._run_attempt(attempt, job.image_id))
+
+    async def _run_attempt(self, attempt: Attempt, image_id: str) -> None:
         try:
-            if not await self._fill(image_id):
-                self._log.warn("image {image_id} has no data to be prefetched", image_id=image_id)
-                return True
-        except UpstreamRefused as error:
-            self._log.warn("image {image_id} cannot be prefetched: {error}", image_id=image_id, error=str(error))
-            return error.status in _FINAL_REFUSALS
-        except FactualError as error:
-            self._log.warn("image {image_id} was not prefetched: {error}", image_id=image_id, error=str(error))
-            return False
-        self._log.info("image {image_id} was prefetched", image_id=image_id)
-        return True
-
-    async def _fill(self, image_id: str) -> bool:
-        """
-        Bring one image into the cache, with other credentials where the first ones are not taken.
-
-        :return: Whether there is anything to be had.
-        """
-        for again in (True, False):
-            credentials = await self._tools.credentials.get()
-            try:
-                facts = await self._tools.upstream.authorize(image_id, credentials)
-                if facts is None or not facts.size:
-                    return False
-                await self._tools.cache.fill(facts, credentials)
-            except UpstreamRefused as error:
-                if error.status != 401 or not self._tools.credentials.reject(credentials) or not again:
-                    raise
-            else:
-                break
-        return True
+            useful = await attempt.run()
+        except IndexUnavailable as error:
+            # The lease ends by itself; what is in the cache is found there then.
+            self._log.warn("the prefetch queue does not know of {id}: {error}", id=image_id, error=str(error))
+            return
+        except Exception:  # a defect in one image must not end prefetching; it counts as an attempt
+            self._log.failure("prefetching {id} met an unexpected condition", id=image_id)
+            return
+        finally:
+            self._attempts.discard(attempt)
+        if useful:
+            self._rest_seconds = 0.0
+        else:
+            self._rest_seconds = min(max(2 * self._rest_seconds, _FIRST_REST_SECONDS), _LONGEST_REST_SECONDS)
+            self._rest_until = self._tools.clock.seconds() + self._rest_seconds
+        self.wake()
 
     async def _sleep(self) -> None:
-        self._pause = deferLater(self._tools.clock, _LOOK_AGAIN_SECONDS, lambda: None)
+        rest = self._rest_until - self._tools.clock.seconds()
+        seconds = min(_LOOK_AGAIN_SECONDS, rest) if rest > 0 else _LOOK_AGAIN_SECONDS
+        self._pause = deferLater(self._tools.clock, seconds, lambda: None)
         try:
             await self._pause
         except CancelledError:

@@ -32,13 +32,18 @@ from glance_cache.hits import HitCounter
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import ICacheIndex, IOwnCredentials, UpstreamCredentials
+from glance_cache.jobs import Job, JobState
 from glance_cache.links import Links
 from glance_cache.management import ManagementRoutes, ManagementTools, Managers
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.own import FixedCredentials, KeystoneCredentials
+from glance_cache.pace import Bandwidth
 from glance_cache.passthrough import PassThrough
-from glance_cache.prefetch import Prefetcher, PrefetchTools
+from glance_cache.prefetch import Prefetcher
+from glance_cache.prefetch_options import PrefetchSettings
+from glance_cache.prefetch_run import PrefetchTools
 from glance_cache.routes import ClientRoutes, without_minor_version
+from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
 from glance_cache.upstream import GlanceUpstream
 from glance_tx.errors import FactualError
@@ -263,13 +268,34 @@ class _Node:
         credentials = self._own_credentials()
         if credentials is None:
             return None
-        node = self._settings[CacheSettings].node_name
-        return Prefetcher(PrefetchTools(self._cache, self._upstream, self._index, node, credentials, self._reactor))
+        settings, reactor = self._settings[PrefetchSettings], self._reactor
+        jobs = self.edge.metrics.counter("prefetches", "Images of the queue, by what became of them.", ["outcome"])
+
+        def told(_: Job, state: JobState | None) -> None:
+            if state is not JobState.RUNNING:
+                jobs.labels("fetched" if state is None else "again" if state is JobState.QUEUED else "given up").inc()
+
+        def may_begin() -> bool:
+            return settings.window is None or settings.window.has(minute_of_day(reactor.seconds()))
+
+        tools = PrefetchTools(
+            cache=self._cache,
+            upstream=self._upstream,
+            index=self._index,
+            node=self._settings[CacheSettings].node_name,
+            worker=secrets.token_hex(8),
+            credentials=credentials,
+            clock=reactor,
+            told=told,
+            attempts=settings.attempts,
+            bandwidth=Bandwidth(reactor, settings.bytes_per_second) if settings.bytes_per_second else None,
+        )
+        return Prefetcher(tools, settings.concurrency, may_begin)
 
     def _own_credentials(self) -> IOwnCredentials | None:
         if self._identity.account is not None:
             return KeystoneCredentials(self._identity.account.token)
-        token = self._settings[CacheSettings].prefetch_token
+        token = self._settings[PrefetchSettings].token
         # Where nobody has to prove who he is, neither has this node.
         if token is None and self._settings[AuthSettings].strategy != "none":
             return None

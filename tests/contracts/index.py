@@ -52,7 +52,7 @@ class IndexContract:
         self.assertEqual(await index.hits([image(1)]), {})
         self.assertEqual(await index.hits([]), {})
         self.assertEqual(await index.node_hits("a"), {})
-        self.assertEqual(list(await index.queue("a")), [])
+        self.assertEqual(list(await index.jobs("a")), [])
 
     async def test_hits_add_up_over_nodes(self) -> None:
         """
@@ -130,42 +130,6 @@ class IndexContract:
         for _ in range(3):
             self.assertTrue(await index.merge_hits("a", {}, after="m1", mark="m1"))
         self.assertEqual(await index.node_hits("a"), {})
-
-    async def test_queue_in_order(self) -> None:
-        """
-        A queue is read oldest first; an image queued again keeps its place.
-        """
-        index = await self.index()
-        self.assertTrue(await index.enqueue("a", image(2), 1700000002.5))
-        self.assertTrue(await index.enqueue("a", image(3), 1700000003.0))
-        self.assertTrue(await index.enqueue("a", image(1), 1700000001.0))
-        self.assertFalse(await index.enqueue("a", image(1), 1700000009.0))
-        self.assertEqual(list(await index.queue("a")), [image(1), image(2), image(3)])
-
-    async def test_queue_shrinks(self) -> None:
-        """
-        Images leave a queue one by one, or all together; each time it is told how many did.
-        """
-        index = await self.index()
-        for number in (1, 2, 3):
-            await index.enqueue("a", image(number), float(number))
-        self.assertTrue(await index.dequeue("a", image(2)))
-        self.assertFalse(await index.dequeue("a", image(2)))
-        self.assertEqual(list(await index.queue("a")), [image(1), image(3)])
-        self.assertEqual(await index.clear_queue("a"), 2)
-        self.assertEqual(await index.clear_queue("a"), 0)
-        self.assertEqual(list(await index.queue("a")), [])
-
-    async def test_queues_by_node(self) -> None:
-        """
-        Each node has a queue of its own.
-        """
-        index = await self.index()
-        await index.enqueue("a", image(1), 1.0)
-        await index.enqueue("b", image(2), 2.0)
-        self.assertFalse(await index.dequeue("b", image(1)))
-        self.assertEqual(await index.clear_queue("b"), 1)
-        self.assertEqual(list(await index.queue("a")), [image(1)])
 
     async def test_side_by_side(self) -> None:
         """

@@ -19,7 +19,8 @@ from glance_cache.index_redis import RedisIndex
 from glance_cache.interfaces import HitTotals, ICacheIndex
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
-from tests.contracts.index import IndexContract, image
+from tests.contracts.index import image
+from tests.contracts.jobs import JobsContract
 from tests.services import OwnRedis, _Redis, own_redis, redis_url_and_prefix
 
 SECRET = "s3cret:p@ss/word"
@@ -29,7 +30,7 @@ def client(url: str, **options: float) -> RedisClient:
     return RedisClient(reactor, RedisAddress.parse(url), **options)
 
 
-class RedisIndexContractTests(IndexContract, TestCase):
+class RedisIndexContractTests(JobsContract, TestCase):
     """
     The contract.
     """
@@ -46,14 +47,14 @@ class RedisIndexContractTests(IndexContract, TestCase):
         """
         index = await self.index()
         await self.merge(index, "a", {image(1): HitTotals(1, 1, 1.0)})
-        await index.enqueue("a", image(1), 1.0)
+        await index.add_jobs("a", [image(1)], 0, 1.0)
         with _Redis(self.url) as redis:
             keys = redis.command("KEYS", f"{self.prefix}*")
-        self.assertEqual(sorted(keys), [f"{self.prefix}:hits:a", f"{self.prefix}:nodes", f"{self.prefix}:queue:a"])
+        self.assertEqual(sorted(keys), [f"{self.prefix}:{name}" for name in ("hits:a", "jobs:a", "nodes", "queued:a")])
         other = RedisIndex(client(self.url), f"{self.prefix}-other")
         self.addCleanup(lambda: Deferred.fromCoroutine(other.stop()))
         self.assertEqual(await other.hits(), {})
-        self.assertEqual(list(await other.queue("a")), [])
+        self.assertEqual(list(await other.jobs("a")), [])
 
     async def test_foreign_values(self) -> None:
         """
@@ -71,10 +72,12 @@ class RedisIndexContractTests(IndexContract, TestCase):
         """
         index = await self.index()
         with _Redis(self.url) as redis:
-            redis.command("SET", f"{self.prefix}:queue:a", "a string")
-        error = await self.assertFailure(Deferred.fromCoroutine(index.enqueue("a", image(1), 1.0)), IndexUnavailable)
+            redis.command("SET", f"{self.prefix}:jobs:a", "a string")
+        error = await self.assertFailure(
+            Deferred.fromCoroutine(index.add_jobs("a", [image(1)], 0, 1.0)), IndexUnavailable
+        )
         self.assertIn("WRONGTYPE", error.reason)
-        self.assertTrue(await index.enqueue("b", image(1), 1.0))
+        self.assertTrue(await index.add_jobs("b", [image(1)], 0, 1.0))
 
 
 class OutageTests(TestCase):
@@ -91,7 +94,7 @@ class OutageTests(TestCase):
         return index
 
     async def assert_unavailable(self, index: RedisIndex) -> str:
-        error = await self.assertFailure(Deferred.fromCoroutine(index.queue("a")), IndexUnavailable)
+        error = await self.assertFailure(Deferred.fromCoroutine(index.jobs("a")), IndexUnavailable)
         return error.reason
 
     async def eventually(self, index: RedisIndex) -> None:
@@ -101,7 +104,7 @@ class OutageTests(TestCase):
         deadline = reactor.seconds() + 20
         while True:
             try:
-                await index.queue("a")
+                await index.jobs("a")
                 return
             except IndexUnavailable:
                 if reactor.seconds() > deadline:
@@ -119,7 +122,7 @@ class OutageTests(TestCase):
         await self.assert_unavailable(index)
         self.redis.start()
         await self.eventually(index)
-        self.assertTrue(await index.enqueue("a", image(1), 1.0))
+        self.assertTrue(await index.add_jobs("a", [image(1)], 0, 1.0))
 
     async def test_killed(self) -> None:
         """
@@ -129,7 +132,7 @@ class OutageTests(TestCase):
         self.assertFalse(await index.merge_hits("a", {}, after="m1", mark="m1"))
         self.assertTrue(await index.merge_hits("a", {}, after="m1", mark="m1"))
         self.pause(self.redis)
-        under_way = Deferred.fromCoroutine(index.queue("a"))
+        under_way = Deferred.fromCoroutine(index.jobs("a"))
         self.redis.kill()
         await self.assertFailure(under_way, IndexUnavailable)
         await self.assert_unavailable(index)
@@ -143,17 +146,17 @@ class OutageTests(TestCase):
         one. Later calls get their own answers.
         """
         index = self.make()
-        await index.enqueue("a", image(1), 1.0)
+        await index.add_jobs("a", [image(1)], 0, 1.0)
         before = self.clients()
         self.assertEqual(len(before), 1)
         self.pause(self.redis)
-        works = [Deferred.fromCoroutine(index.queue("a")) for _ in range(5)]
+        works = [Deferred.fromCoroutine(index.jobs("a")) for _ in range(5)]
         await gatherResults([self.assertFailure(work, IndexUnavailable) for work in works])
         await self.assert_unavailable(index)
         os.kill(self.redis._process.pid, signal.SIGCONT)
         await self.eventually(index)
-        self.assertEqual(list(await index.queue("a")), [image(1)])
-        self.assertFalse(await index.dequeue("a", image(2)))
+        self.assertEqual([job.image_id for job in await index.jobs("a")], [image(1)])
+        self.assertFalse(await index.remove_job("a", image(2)))
         self.assertEqual(self.clients() & before, set())
 
     async def test_scripts_forgotten(self) -> None:
@@ -161,10 +164,10 @@ class OutageTests(TestCase):
         A Redis that lost its scripts is given them again.
         """
         index = self.make()
-        await index.enqueue("a", image(1), 1.0)
-        self.assertEqual(list(await index.queue("a")), [image(1)])
+        await index.add_jobs("a", [image(1)], 0, 1.0)
+        self.assertEqual([job.image_id for job in await index.jobs("a")], [image(1)])
         self.say("SCRIPT", "FLUSH")
-        self.assertEqual(list(await index.queue("a")), [image(1)])
+        self.assertEqual([job.image_id for job in await index.jobs("a")], [image(1)])
 
     async def test_emptied(self) -> None:
         """
@@ -199,7 +202,7 @@ class OutageTests(TestCase):
         A connection that is lost and then refused is tried again later.
         """
         index = self.make(retry_seconds=0.2)
-        await index.queue("a")
+        await index.jobs("a")
         self.say("CONFIG", "SET", "requirepass", "other")
         with _Redis(f"redis://:other@127.0.0.1:{self.redis.port}/0") as redis:
             redis.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -228,13 +231,13 @@ class OutageTests(TestCase):
         A caller who stops waiting disturbs nobody, with and without a connection.
         """
         index = self.make()
-        waiting = Deferred.fromCoroutine(index.queue("a"))
-        other = Deferred.fromCoroutine(index.queue("a"))
+        waiting = Deferred.fromCoroutine(index.jobs("a"))
+        other = Deferred.fromCoroutine(index.jobs("a"))
         waiting.cancel()
         self.failureResultOf(waiting)
         await other
-        late = Deferred.fromCoroutine(index.enqueue("a", image(1), 1.0))
-        other = Deferred.fromCoroutine(index.queue("b"))
+        late = Deferred.fromCoroutine(index.add_jobs("a", [image(1)], 0, 1.0))
+        other = Deferred.fromCoroutine(index.jobs("b"))
         late.cancel()
         self.failureResultOf(late)
         self.assertEqual(list(await other), [])
@@ -244,9 +247,9 @@ class OutageTests(TestCase):
         Stopping does not wait for a Redis that does not answer, and calls under way end with it.
         """
         index = self.make(timeout_seconds=60)
-        await index.queue("a")
+        await index.jobs("a")
         self.pause(self.redis)
-        under_way = Deferred.fromCoroutine(index.queue("a"))
+        under_way = Deferred.fromCoroutine(index.jobs("a"))
         await index.stop()
         self.failureResultOf(under_way, IndexUnavailable)
 
@@ -256,7 +259,7 @@ class OutageTests(TestCase):
         """
         self.redis.kill()
         index = self.make(timeout_seconds=60)
-        waiting = Deferred.fromCoroutine(index.queue("a"))
+        waiting = Deferred.fromCoroutine(index.jobs("a"))
         await index.stop()
         self.failureResultOf(waiting, IndexUnavailable)
 

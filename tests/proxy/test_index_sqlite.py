@@ -19,11 +19,12 @@ from glance_cache.errors import IndexUnavailable
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, ICacheIndex
 from glance_tx.streaming.lanes import Lanes
-from tests.contracts.index import IndexContract, image
+from tests.contracts.index import image
+from tests.contracts.jobs import JobsContract
 from tests.doubles.pools import SteppedPool, ThreadClock, inline_lanes
 
 
-class SqliteIndexContractTests(IndexContract, TestCase):
+class SqliteIndexContractTests(JobsContract, TestCase):
     """
     The contract.
     """
@@ -60,7 +61,7 @@ class FileTests(SynchronousTestCase):
     def fill(self) -> None:
         index = self.make()
         self.do(index.merge_hits("a", {image(1): HitTotals(3, 300, 30.0)}, after="", mark="m1"))
-        self.do(index.enqueue("a", image(2), 1.0))
+        self.do(index.add_jobs("a", [image(2)], 0, 1.0))
         self.do(index.stop())
 
     def test_kept(self) -> None:
@@ -71,14 +72,14 @@ class FileTests(SynchronousTestCase):
         index = self.make()
         self.assertTrue(self.do(index.merge_hits("a", {}, after="m1", mark="m1")))
         self.assertEqual(self.do(index.hits()), {image(1): HitTotals(3, 300, 30.0)})
-        self.assertEqual(list(self.do(index.queue("a"))), [image(2)])
+        self.assertEqual([job.image_id for job in self.do(index.jobs("a"))], [image(2)])
 
     def test_private(self) -> None:
         """
         Nobody else on the machine can read which images are used.
         """
         self.addCleanup(os.umask, os.umask(0))
-        self.do(self.make().enqueue("a", image(2), 1.0))
+        self.do(self.make().add_jobs("a", [image(2)], 0, 1.0))
         self.assertEqual({path.stat().st_mode & 0o077 for path in self.folder.iterdir()}, {0})
 
     def test_broken(self) -> None:
@@ -120,7 +121,7 @@ class FileTests(SynchronousTestCase):
                 self.assertFalse(self.do(index.merge_hits("a", {}, after="m1", mark="m1")))
             self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
             self.assertEqual(self.do(index.hits()), {})
-            self.assertEqual(list(self.do(index.queue("a"))), [])
+            self.assertEqual(list(self.do(index.jobs("a"))), [])
             self.do(index.stop())
             self.assertEqual((self.folder / "index.sqlite.broken").read_bytes(), before)
             self.path.unlink()

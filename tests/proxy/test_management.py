@@ -14,7 +14,8 @@ from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, UpstreamCredentials
 from glance_cache.management import ManagementRoutes, ManagementTools, Managers
 from glance_cache.own import FixedCredentials
-from glance_cache.prefetch import Prefetcher, PrefetchTools
+from glance_cache.prefetch import Prefetcher
+from glance_cache.prefetch_run import PrefetchTools
 from glance_tx.identity.caller import Caller
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.tokens import TokenEntry, TokensIdentity
@@ -87,7 +88,17 @@ class ManagementTestCase(NodeTestCase):
         if self.has_credentials:
             credentials = FixedCredentials(UpstreamCredentials(auth_token="admin"))
             self.prefetcher = Prefetcher(
-                PrefetchTools(self.cache, self.upstream, self.index, NODE, credentials, reactor)
+                PrefetchTools(
+                    cache=self.cache,
+                    upstream=self.upstream,
+                    index=self.index,
+                    node=NODE,
+                    worker="worker",
+                    credentials=credentials,
+                    clock=reactor,
+                    told=lambda job, state: None,
+                ),
+                concurrency=1,
             )
         self.routes = self.make_routes(self.index, identity)
         self.routes.mount(app)
@@ -135,7 +146,7 @@ class ManagementTestCase(NodeTestCase):
         await self.cache.fill(facts, credentials)
 
     async def enqueue(self, image_id: str) -> None:
-        await self.index.enqueue(NODE, image_id, reactor.seconds())
+        await self.index.add_jobs(NODE, [image_id], 0, reactor.seconds())
 
 
 class WhoTests(ManagementTestCase):

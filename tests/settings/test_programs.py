@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.prefetch_options import PrefetchSettings
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
@@ -202,7 +203,15 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "head_seconds": 60,
         "stall_seconds": 60,
     },
-    CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60, "prefetch_token": None},
+    CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60},
+    PrefetchSettings: {
+        "token": None,
+        "concurrency": 2,
+        "bytes_per_second": 0,
+        "window": None,
+        "attempts": 8,
+        "queue_limit": 10_000,
+    },
     AuthSettings: {"strategy": None, "tokens_file": None},
     ServiceUserSettings: ACCOUNT,
 }
@@ -453,7 +462,7 @@ class RequirementTests(ConfigurationTestCase):
         api = self.loaded(GLANCE_API, f"{AUTH}{secret}[database]\nconnection = mysql://u:hush@h/d\n").settings
         cache = self.loaded(GLANCE_CACHE, f"{CACHE}{secret}[cache]\nprefetch_token = hush\n").settings
         self.assertEqual(api[DatabaseSettings].url, "mysql://u:hush@h/d")
-        self.assertEqual(cache[CacheSettings].prefetch_token, "hush")
+        self.assertEqual(cache[PrefetchSettings].token, "hush")
         keystone = self.loaded(GLANCE_CACHE, f"{CACHE}{KEYSTONE}application_credential_secret = hush\n").settings
         self.assertEqual(keystone[KeystoneSettings].password, "hush")
         self.assertNotIn("hush", repr(api) + repr(cache) + repr(keystone))
