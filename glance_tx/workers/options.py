@@ -41,3 +41,14 @@ class WorkerSettings(Section):
         ),
         default=_default_count,
     )
+    hang_seconds: int = option(
+        cfg.IntOpt(
+            "worker_hang_timeout",
+            min=0,
+            max=86400,
+            default=60,
+            help="Seconds without a sign of life after which a worker is taken for hung: it is aborted, which has it "
+            "write to standard error what each of its threads is at, and replaced. It gives a sign every second, so a "
+            "minute is far beyond what load alone can do. 0: it is left alone.",
+        )
+    )

@@ -28,6 +28,7 @@ from glance_tx.workers.options import WorkerSettings
 from glance_tx.workers.process import Launcher
 from glance_tx.workers.sockets import Sockets
 from glance_tx.workers.supervisor import KILL_SECONDS, Plan, Supervisor
+from glance_tx.workers.watchdog import Watchdog
 
 __all__ = ["Program", "make_parent"]
 
@@ -73,6 +74,12 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     launcher = Launcher(reactor, program.module, sockets)
     supervisor = Supervisor(reactor, launcher.launch, sockets.close, metrics, _plan(settings))
     reloading = Reloading(reactor, program, settings, sockets, supervisor)
+    watchdog = Watchdog(
+        reactor,
+        lambda: supervisor.workers,
+        lambda: supervisor.plan.settings[WorkerSettings].hang_seconds,
+        metrics,
+    )
     checks = HealthChecks(reactor)
     checks.add("workers", partial(_check_workers, supervisor))
     management = management_app(reactor, checks, supervisor.totals.render, AccessLog())
@@ -81,7 +88,7 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
         program.name,
         settings[LogSettings],
         warnings,
-        [supervisor, reloading],
+        [supervisor, watchdog, reloading],
         management_port(reactor, settings, management, tls.management),
         on_hangup=reloading.hung_up,
         part_seconds=listen.drain_seconds + KILL_SECONDS + _SLACK_SECONDS,

@@ -4,6 +4,7 @@ One worker, as its parent sees it.
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import suppress
 from enum import Enum, auto
@@ -25,6 +26,9 @@ from glance_tx.workers.sockets import Sockets
 __all__ = ["IWorkerEvents", "Launcher", "State", "Worker"]
 
 _log = Logger()
+
+_ABORT_SECONDS: Final = 5.0
+"""How long a worker that is aborted may take to end: it only writes a few lines. One that is stopped never does."""
 
 
 class State(Enum):
@@ -74,6 +78,8 @@ class Worker(ProcessProtocol):
         self.slot = slot
         self.ready_at: float | None = None
         """In the clock's seconds."""
+        self.heard_at = clock.seconds()
+        """When it last said anything, in the clock's seconds."""
         self.state = State.STARTING
         self.pid = 0
         self.how = ""
@@ -106,6 +112,7 @@ class Worker(ProcessProtocol):
             self.kill()
 
     def _said(self, message: dict[str, Any]) -> None:
+        self.heard_at = self._clock.seconds()
         if "metrics" in message:
             self._events.worker_reported(self, message["metrics"])
         if "failed" in message:
@@ -147,6 +154,20 @@ class Worker(ProcessProtocol):
             self._killing = self._clock.callLater(kill_seconds, self._overdue, kill_seconds)
             self._signal("TERM")
 
+    def abort(self, silent_seconds: float) -> None:
+        """
+        End it, by force in the end, after it wrote down what its threads are at: it does not answer any more.
+        """
+        _log.error(
+            "worker {slot} (process {pid}) was not heard of for {seconds:.0f} s and is aborted",
+            slot=self.slot,
+            pid=self.pid,
+            seconds=silent_seconds,
+        )
+        self.state = State.DRAINING
+        self._killing = self._clock.callLater(_ABORT_SECONDS, self.kill)
+        self._signal(signal.SIGABRT)
+
     def kill(self) -> None:
         """
         End it at once.
@@ -162,7 +183,7 @@ class Worker(ProcessProtocol):
         )
         self.kill()
 
-    def _signal(self, name: str) -> None:
+    def _signal(self, name: str | int) -> None:
         # Where it ended already, that is about to be noted.
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(name)

@@ -6,6 +6,7 @@ A worker's program: ``python -m glance_tx.workers.runner MODULE VERSION``, as it
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ def main() -> None:
     Serve until the parent says stop, or is gone.
     """
     module, version = sys.argv[1:]
+    # See Note [Silent workers]: a worker that is aborted says what it was at.
+    faulthandler.enable()
     # Ctrl-C reaches every process of a terminal; the parent is who decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if version != glance_tx.__version__:

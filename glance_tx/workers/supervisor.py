@@ -4,7 +4,7 @@ Keeps workers running: starts those that died anew, replaces all of them for a n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import define, frozen
@@ -98,11 +98,18 @@ class Supervisor:
         return self._plan
 
     @property
+    def workers(self) -> Sequence[Worker]:
+        """
+        Those that have a slot, in whatever state they are.
+        """
+        return [slot.worker for slot in self._slots.values()]
+
+    @property
     def ready(self) -> int:
         """
         How many workers serve.
         """
-        return sum(slot.worker.state is State.READY for slot in self._slots.values())
+        return sum(worker.state is State.READY for worker in self.workers)
 
     async def start(self) -> None:
         """
@@ -113,7 +120,7 @@ class Supervisor:
         for number in range(1, self._plan.count + 1):
             self._slots[number] = _Slot(self._launch(number, self._plan))
         try:
-            await self._all_ready([slot.worker for slot in self._slots.values()])
+            await self._all_ready(self.workers)
         except (WorkerFailed, CancelledError):
             await self.stop()
             raise
@@ -158,7 +165,7 @@ class Supervisor:
         """
         Have all workers go on in the log file that now has the name.
         """
-        for worker in (*(slot.worker for slot in self._slots.values()), *self._leaving):
+        for worker in (*self.workers, *self._leaving):
             worker.order(REOPEN_LOG)
 
     # `IWorkerEvents`
@@ -185,9 +192,9 @@ class Supervisor:
             _log.info("worker {slot} (process {pid}) {how}", slot=worker.slot, pid=worker.pid, how=worker.how)
             return
         _log.error("worker {slot} (process {pid}) {how}", slot=worker.slot, pid=worker.pid, how=worker.how)
-        for slot in self._slots.values():
+        for sibling in self.workers:
             # What the dead one was at need not wait for its successor to be cleared up.
-            slot.worker.order(SIBLING_DIED)
+            sibling.order(SIBLING_DIED)
         if self._started and not self._stopping:
             self._plan_restart(worker)
 
@@ -212,7 +219,7 @@ class Supervisor:
         self._restarts.inc()
         slot.worker = self._launch(number, self._plan)
 
-    async def _all_ready(self, workers: list[Worker]) -> None:
+    async def _all_ready(self, workers: Sequence[Worker]) -> None:
         overdue = [self._clock.callLater(_READY_SECONDS, _give_up, worker) for worker in workers]
         try:
             for worker in workers:

@@ -164,7 +164,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     LocationSettings: {"show_direct_url": False, "show_multiple": False, "quota": 10},
     ProtectionSettings: {"file": None, "rule_format": "roles"},
     ListenSettings: LISTEN,
-    WorkerSettings: {"count": min(len(os.sched_getaffinity(0)), 8)},
+    WorkerSettings: {"count": min(len(os.sched_getaffinity(0)), 8), "hang_seconds": 60},
     NodeSettings: {"node_name": socket.gethostname()},
     AuthSettings: {"strategy": "tokens", "tokens_file": Path("/t")},
     LimitSettings: {
