@@ -1,5 +1,5 @@
 """
-From an operator's words to a client.
+From an operator's words to clients.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
+from glance_tx.redis.subscription import IListener, RedisSubscription
 from glance_tx.settings import Conflict, Settings
 from glance_tx.settings.daemon import RedisSettings
 from glance_tx.tls.client import ClientFiles, ClientTls
 
-__all__ = ["find_half_redis_identity", "make_redis", "redis_tls"]
+__all__ = ["find_half_redis_identity", "make_redis", "make_subscription", "redis_tls"]
 
 
 def find_half_redis_identity(settings: Settings) -> Iterator[Conflict]:
@@ -49,3 +50,18 @@ def make_redis(reactor: object, settings: RedisSettings, tls: ClientTls | None) 
     if settings.url is None:
         return None
     return RedisClient(reactor, RedisAddress.parse(settings.url), tls=tls)
+
+
+def make_subscription(
+    reactor: object, settings: RedisSettings, tls: ClientTls | None, channel: str, listener: IListener
+) -> RedisSubscription | None:
+    """
+    Make a subscription at the Redis that is named; ``None`` where it is none.
+
+    :param tls: From `redis_tls`.
+    :param channel: Its name after the prefix.
+    """
+    if settings.url is None:
+        return None
+    address = RedisAddress.parse(settings.url)
+    return RedisSubscription(reactor, address, f"{settings.prefix}:{channel}", listener, tls=tls)

@@ -50,6 +50,16 @@ class UpstreamBrokeOff(UpstreamUnavailable):
 
 
 @frozen
+class ImageUnsteady(CacheError):
+    """
+    An image, or who may read it, changed each time its permission was asked for.
+    """
+
+    message = "image {self.image_id} changes too often for anything to be remembered of it"
+    image_id: str
+
+
+@frozen
 class UpstreamMismatch(CacheError):
     """
     The upstream's data is not what its own record says of it.

@@ -10,18 +10,33 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Final
+from weakref import WeakValueDictionary
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from glance_cache.errors import ImageUnsteady
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 
 MOST_GRANTS: Final = 100_000
 """Grants remembered at once; beyond it the oldest goes. One takes about half a KiB."""
+
+_TRIES: Final = 3
+"""How often the upstream is asked for one grant, where each answer was void when it came."""
+
+
+class _Generation:
+    """
+    A time in which nothing happened to an image, nor to who may read it.
+
+    :ivar ended: Something did.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
 
 
 @frozen
@@ -33,9 +48,16 @@ class Grant:
     :param ends_at: By the clock of `Grants`.
     """
 
-    image_id: str
     facts: ImageFacts | None
     ends_at: float
+    _generation: _Generation
+
+    @property
+    def revoked(self) -> bool:
+        """
+        Whether it ended before its time.
+        """
+        return self._generation.ended
 
 
 class Grants:
@@ -64,55 +86,68 @@ class Grants:
         self._secret = secret
         self._most_grants = most_grants
         self._grants: OrderedDict[bytes, Grant] = OrderedDict()
-        self._keys: dict[str, set[bytes]] = {}
         self._probes: dict[bytes, _Probe] = {}
+        self._running: set[_Probe] = set()
+        # Held by grants and probes: what nobody has a grant for is not here.
+        self._generations: WeakValueDictionary[str, _Generation] = WeakValueDictionary()
 
-    async def facts(self, image_id: str, credentials: UpstreamCredentials) -> ImageFacts | None:
+    @property
+    def count(self) -> int:
+        """
+        How many are remembered, those that have ended meanwhile included.
+        """
+        return len(self._grants)
+
+    async def grant(self, image_id: str, credentials: UpstreamCredentials) -> Grant:
         """
         Tell what the holder of these credentials may read.
 
+        Whoever waits for anything before the first byte goes out looks at `Grant.revoked` once more.
+
         :param image_id: In lower case.
-        :return: See `IUpstream.authorize`.
         :raises UpstreamRefused: They may not read it.
         :raises UpstreamUnavailable: Nobody can be asked.
+        :raises ImageUnsteady: Something happened to the image each time the upstream was asked.
         """
         key = self._key(image_id, credentials)
-        while True:
+        for _ in range(_TRIES):
             grant = self._grants.get(key)
-            if grant is not None and grant.ends_at > self._clock.seconds():
-                return grant.facts
-            probe = self._probes.get(key) or self._ask(key, image_id, credentials)
+            if grant is not None and not grant.revoked and grant.ends_at > self._clock.seconds():
+                return grant
+            probe = self._probes.get(key)
+            if probe is None or probe.generation.ended:
+                probe = self._ask(key, image_id, credentials)
             facts = await probe.wait()
-            if not probe.void:
-                return facts
-            # Something happened to the image while the upstream was asked: the answer may be of before.
+            grant = Grant(facts, probe.asked_at + self._ttl_seconds, probe.generation)
+            if not grant.revoked:
+                return grant
+            # The answer may be of before: the upstream is asked again.
+        raise ImageUnsteady(image_id)
 
     def revoke(self, image_id: str) -> None:
         """
         End every grant for an image, and void the answers still under way.
+
+        :param image_id: In lower case.
         """
-        for key in self._keys.pop(image_id, ()):
-            del self._grants[key]
-        self._void(key for key, probe in self._probes.items() if probe.image_id == image_id)
+        generation = self._generations.pop(image_id, None)
+        if generation is not None:
+            generation.ended = True
 
     def revoke_all(self) -> None:
         """
         End every grant there is, and void the answers still under way.
         """
+        for image_id in list(self._generations):
+            self.revoke(image_id)
         self._grants.clear()
-        self._keys.clear()
-        self._void(self._probes)
 
     def stop(self) -> None:
         """
         Ask no more; whoever waits for an answer is cancelled.
         """
-        for probe in tuple(self._probes.values()):
+        for probe in tuple(self._running):
             probe.cancel()
-
-    def _void(self, keys: Iterable[bytes]) -> None:
-        for key in tuple(keys):
-            self._probes.pop(key).void = True
 
     def _key(self, image_id: str, credentials: UpstreamCredentials) -> bytes:
         mac = hmac.new(self._secret, digestmod=hashlib.sha256)
@@ -124,17 +159,20 @@ class Grants:
         return mac.digest()
 
     def _ask(self, key: bytes, image_id: str, credentials: UpstreamCredentials) -> _Probe:
+        generation = self._generations.setdefault(image_id, _Generation())
+        asked_at = self._clock.seconds()
         asking = Deferred.fromCoroutine(self._upstream.authorize(image_id, credentials))
-        probe = _Probe(image_id, self._clock.seconds(), asking)
-        self._probes[key] = probe
+        probe = self._probes[key] = _Probe(generation, asked_at, asking)
+        self._running.add(probe)
         asking.addBoth(self._answered, key, probe)
         return probe
 
     def _answered(self, answer: ImageFacts | Failure | None, key: bytes, probe: _Probe) -> None:
-        if not probe.void:
+        self._running.discard(probe)
+        if self._probes.get(key) is probe:  # and no later one asks for the same
             del self._probes[key]
-            if not isinstance(answer, Failure):
-                self._remember(key, Grant(probe.image_id, answer, probe.asked_at + self._ttl_seconds))
+        if not isinstance(answer, Failure) and not probe.generation.ended:
+            self._remember(key, Grant(answer, probe.asked_at + self._ttl_seconds, probe.generation))
         probe.answer(answer)
 
     def _remember(self, key: bytes, grant: Grant) -> None:
@@ -142,26 +180,20 @@ class Grants:
             return
         self._grants[key] = grant
         self._grants.move_to_end(key)
-        self._keys.setdefault(grant.image_id, set()).add(key)
         if len(self._grants) > self._most_grants:
-            oldest, forgotten = self._grants.popitem(last=False)
-            keys = self._keys[forgotten.image_id]
-            keys.discard(oldest)
-            if not keys:
-                del self._keys[forgotten.image_id]
+            self._grants.popitem(last=False)
 
 
 class _Probe:
     """
     One question to the upstream, and everybody who waits for its answer.
 
-    :ivar void: What the answer says may be out of date.
+    :ivar generation: Of the image when the upstream was asked; once it has ended, the answer may be of before.
     """
 
-    def __init__(self, image_id: str, asked_at: float, asking: Deferred[ImageFacts | None]) -> None:
-        self.image_id = image_id
+    def __init__(self, generation: _Generation, asked_at: float, asking: Deferred[ImageFacts | None]) -> None:
+        self.generation = generation
         self.asked_at = asked_at
-        self.void = False
         self._asking = asking
         self._answer: list[ImageFacts | Failure | None] = []
         self._waiting: list[Deferred[ImageFacts | None]] = []

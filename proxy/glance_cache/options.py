@@ -188,6 +188,19 @@ class CacheSettings(Section):
             "still counts here until it ends.",
         )
     )
+    recheck_per_second: int = option(
+        cfg.IntOpt(
+            "recheck_rate",
+            min=0,
+            max=1000,
+            default=20,
+            help="With a Redis: each time the node begins to hear of changes it asks the image service for every "
+            "cached image, so many a second, and removes those that were deleted meanwhile. It asks with "
+            "prefetch_token or [service_user], as an account that has to see all images, and without either not at "
+            "all. The default takes eight minutes for 10000 images. 0: none is asked for, and images deleted while "
+            "Redis was away stay until their room is needed.",
+        )
+    )
 
 
 def find_two_accounts(settings: Settings) -> Iterator[Conflict]:

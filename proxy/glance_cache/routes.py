@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from glance_cache.cache import Cache, CacheState, Served
 from glance_cache.entries import EntryStore
-from glance_cache.errors import FolderUnusable, UpstreamRefused
+from glance_cache.errors import FolderUnusable, ImageUnsteady, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
@@ -30,6 +30,9 @@ __all__ = ["ClientRoutes", "IHitCounter", "credentials_of", "is_image_id", "with
 
 _OCTETS: Final = "application/octet-stream"
 _DATA: Final = frozenset({200, 206})
+_TRIES: Final = 3
+"""How often a grant is asked for, where each one was revoked before the first byte went out."""
+
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 _IMAGE_PATH: Final = re.compile("/v2/images/([^/]+)(?:/.*)?")
@@ -137,17 +140,23 @@ class ClientRoutes:
             return await self._bypass(request, None)
         credentials = credentials_of(request)
         try:
-            facts = await self._grants.facts(image_id.lower(), credentials)
-            if facts is None or not facts.size:
-                return await self._bypass(request, None)
-            part = requested_range(request.header("Range"), request.header("Content-Range"), facts.size)
-            served = await self._cache.open(facts, credentials, part)
-        except UpstreamRefused:
-            # Asked again by the request itself, the upstream refuses in its own words.
-            return await self._bypass(request, None)
-        if served is None:
-            return await self._bypass(request, facts.size)
-        return self._answer(request, facts, part, served)
+            for _ in range(_TRIES):
+                grant = await self._grants.grant(image_id.lower(), credentials)
+                facts = grant.facts
+                if facts is None or not facts.size:
+                    break
+                part = requested_range(request.header("Range"), request.header("Content-Range"), facts.size)
+                served = await self._cache.open(facts, credentials, part)
+                if served is None:
+                    return await self._bypass(request, facts.size)
+                if not grant.revoked:
+                    return self._answer(request, facts, part, served)
+                # It took a while, and meanwhile the image changed, or who may read it.
+                served.body.close()
+        except (ImageUnsteady, UpstreamRefused):
+            pass
+        # Asked by the request itself, the upstream refuses in its own words.
+        return await self._bypass(request, None)
 
     async def delete(self, request: Request, image_id: str) -> Response:
         """

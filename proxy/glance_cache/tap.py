@@ -17,6 +17,7 @@ from twisted.web.client import HTTPConnectionPool
 
 from glance_cache.agent import UpstreamAgent
 from glance_cache.cache import Cache
+from glance_cache.changes import ImageChanges
 from glance_cache.client import UpstreamClient, UpstreamTimes
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.entries import EntryStore
@@ -42,6 +43,7 @@ from glance_cache.passthrough import PassThrough
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.prefetch_run import PrefetchTools
+from glance_cache.recheck import Recheck, RecheckTools
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
@@ -52,10 +54,11 @@ from glance_tx.identity.keystone.options import ServiceUserSettings
 from glance_tx.identity.options import AuthSettings
 from glance_tx.identity.strategies import Strategy, challenge, make_strategy
 from glance_tx.notify.recipients import Recipients
+from glance_tx.notify.redis import CHANGES
 from glance_tx.policy.files import load_policy
 from glance_tx.policy.options import PolicySettings
 from glance_tx.redis.client import RedisClient
-from glance_tx.redis.options import make_redis, redis_tls
+from glance_tx.redis.options import make_redis, make_subscription, redis_tls
 from glance_tx.settings import Problem, Settings
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
@@ -193,6 +196,10 @@ class _Node:
         self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
         self._cache = Cache(self._entries, self._fills)
         self._prefetcher = self._make_prefetcher()
+        self._changes = self._make_changes()
+        self._subscription = make_subscription(
+            reactor, settings[RedisSettings], to_redis, channel=CHANGES, listener=self._changes
+        )
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
         self._watch(self.edge.metrics)
@@ -211,6 +218,7 @@ class _Node:
             self._hits,
             self._recipients,
             Part(self._begin_scan, self._end_scan),
+            Part(self._listen, self._stop_listening),
             Part(stop=self._stop_work),
             self._file_watch,
         ]
@@ -292,6 +300,17 @@ class _Node:
         )
         return Prefetcher(tools, settings.concurrency, may_begin)
 
+    def _make_changes(self) -> ImageChanges:
+        metrics = self.edge.metrics
+        gone = metrics.counter("deleted_entries", "Cached images that turned out to be deleted when they were checked.")
+        heard = metrics.counter("changes_heard", "Changes to images that the image service told of by way of Redis.")
+        credentials, per_second = self._own_credentials(), self._settings[CacheSettings].recheck_per_second
+        recheck = None
+        if credentials is not None and per_second:
+            tools = RecheckTools(self._entries, self._upstream, credentials, self._reactor, per_second, gone.inc)
+            recheck = Recheck(tools)
+        return ImageChanges(self._grants, self._entries, recheck, heard.inc)
+
     def _own_credentials(self) -> IOwnCredentials | None:
         if self._identity.account is not None:
             return KeystoneCredentials(self._identity.account.token)
@@ -332,6 +351,8 @@ class _Node:
         metrics.watch("max_bytes", "Room that the cache may take.", lambda: account.max_bytes)
         metrics.watch("fills_begun", "Fills since the start.", lambda: self._fills.count)
         metrics.watch("hits_unsent", "Images with hits that the index does not have yet.", lambda: self._hits.unsent)
+        metrics.watch("grants", "Permissions remembered.", lambda: self._grants.count)
+        metrics.watch("changes_listening", "Whether changes are heard of.", lambda: self._changes.listening)
         metrics.watch("index_reachable", "Whether the index answers.", lambda: self._hits.index_reachable)
 
     async def _begin_scan(self) -> None:
@@ -350,6 +371,15 @@ class _Node:
     async def _start_prefetcher(self) -> None:
         if self._prefetcher is not None:
             self._prefetcher.start()
+
+    async def _listen(self) -> None:
+        if self._subscription is not None:
+            self._subscription.start()
+
+    async def _stop_listening(self) -> None:
+        if self._subscription is not None:
+            await self._subscription.stop()
+        await self._changes.stop()
 
     async def _stop_work(self) -> None:
         self._grants.stop()

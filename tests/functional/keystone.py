@@ -1,8 +1,8 @@
 """
 A real Keystone, from PyPI: SQLite, Fernet tokens, one thread, on a port of 127.0.0.1.
 
-It is installed once, into the folder that ``GLANCE_TX_TEST_PEERS`` names, or into one in the user's cache; set up once
-for each run of the tests, with these people and projects; and started as often as tests want one of their own.
+It is set up once for each run of the tests, with these people and projects, and started as often as tests want one of
+their own.
 
 =========  ===========  ======================
 user       project      roles
@@ -21,31 +21,27 @@ The password of each is the name with ``pw`` behind it.
 from __future__ import annotations
 
 import atexit
-import fcntl
-import hashlib
 import http.client
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
+from tests.functional.peers import PeerMissing, clean_environment, installed, run
 from tests.ports import free_port
 from tests.services import ServiceCase, lacking
 
-__all__ = ["PEOPLE", "Keystone", "KeystoneMissing", "own_keystone", "shared_keystone"]
+__all__ = ["PEOPLE", "Keystone", "own_keystone", "shared_keystone"]
 
 REQUIREMENTS = ("keystone>=27", "waitress>=3")
-INSTALL_SECONDS = 900
 SET_UP_SECONDS = 180
 START_SECONDS = 120
 
@@ -90,12 +86,6 @@ from keystone.wsgi.api import application
 from waitress import serve
 serve(application, host="127.0.0.1", port={port}, threads=1)
 """
-
-
-class KeystoneMissing(Exception):
-    """
-    There is none to be had on this machine.
-    """
 
 
 @define
@@ -164,10 +154,10 @@ class Keystone:
         """
         program = self.python.with_name("keystone-manage")
         command = [program, "--config-file", self.folder / "keystone.conf", *arguments]
-        _run(command, self._environment(), SET_UP_SECONDS, self.folder)
+        run(command, self._environment(), SET_UP_SECONDS, self.folder)
 
     def _environment(self) -> Mapping[str, str]:
-        return {**_clean_environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.folder)}
+        return {**clean_environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.folder)}
 
     def credentials(self, user: str) -> Mapping[str, str]:
         """
@@ -271,7 +261,7 @@ def shared_keystone(case: ServiceCase) -> Keystone:
     """
     try:
         return _running()
-    except KeystoneMissing as error:
+    except PeerMissing as error:
         raise lacking(case, f"no Keystone: {error}") from error
 
 
@@ -292,7 +282,7 @@ def own_keystone(case: ServiceCase, **options: Any) -> Keystone:
 def _running() -> Keystone:
     folder = Path(tempfile.mkdtemp(prefix="glance_tx-keystone-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    keystone = Keystone(_installed(), folder)
+    keystone = Keystone(installed("keystone", REQUIREMENTS), folder)
     atexit.register(keystone.kill)
     keystone.configure()
     for name in ("fernet-keys", "credential-keys"):
@@ -322,58 +312,3 @@ def _populate(keystone: Keystone) -> None:
         user_id = keystone.call("POST", "/users", {"user": document})["user"]["id"]
         for name in names:
             keystone.call("PUT", f"/projects/{projects[project]}/users/{user_id}/roles/{roles[name]}")
-
-
-@cache
-def _installed() -> Path:
-    """
-    Install Keystone, unless it is there; return the interpreter that has it.
-    """
-    place = Path(os.environ.get("GLANCE_TX_TEST_PEERS") or _user_cache())
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = hashlib.sha256(" ".join(REQUIREMENTS).encode()).hexdigest()[:8]
-    folder = place / f"keystone-{version}-{wanted}"
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    with _locked(place / f"{folder.name}.lock"):
-        if not stamp.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", folder], _clean_environment(), INSTALL_SECONDS, place)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
-            _run(pip, _clean_environment(), INSTALL_SECONDS, place)
-            stamp.touch()
-    return python
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glance_tx-tests"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _clean_environment() -> Mapping[str, str]:
-    """
-    The environment without what would lead another interpreter, or a client of a cloud, astray.
-    """
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "OS_")) and name != "VIRTUAL_ENV"
-    }
-
-
-def _run(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float, folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, env=environment, cwd=folder, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise KeystoneMissing(f"{command[0]}: {error}") from error
-    if done.returncode:
-        words = " ".join(str(word) for word in command)
-        raise KeystoneMissing(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")

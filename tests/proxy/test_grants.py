@@ -4,13 +4,15 @@ Tests of remembered authorizations.
 
 from __future__ import annotations
 
+import gc
+
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from glance_cache.errors import UpstreamRefused
+from glance_cache.errors import ImageUnsteady, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_tx.streaming.interfaces import IBodySource
@@ -55,7 +57,7 @@ class GrantsTests(SynchronousTestCase):
         self.grants = Grants(self.upstream, self.clock, 60.0, b"secret")
 
     def ask(self, image_id: str = IMAGE, credentials: UpstreamCredentials = ALICE) -> Deferred[ImageFacts | None]:
-        return Deferred.fromCoroutine(self.grants.facts(image_id, credentials))
+        return Deferred.fromCoroutine(self.grants.grant(image_id, credentials)).addCallback(lambda grant: grant.facts)
 
     def granted(self) -> None:
         asking = self.ask()
@@ -179,6 +181,63 @@ class GrantsTests(SynchronousTestCase):
         self.assertNoResult(asking)
         self.upstream.answers[1].errback(UpstreamRefused(404, (), b""))
         self.failureResultOf(asking, UpstreamRefused)
+
+    def test_answer_after_revoking(self) -> None:
+        """
+        Whoever asks after a revocation does not get what was asked before it, and neither does anybody later, in
+        whatever order the answers come.
+        """
+        early = self.ask()
+        self.grants.revoke(IMAGE)
+        late = self.ask()
+        self.assertEqual(len(self.upstream.asked), 2)
+        self.upstream.answers[1].errback(UpstreamRefused(403, (), b""))
+        self.failureResultOf(late, UpstreamRefused)
+        self.upstream.answers[0].callback(FACTS)
+        self.assertNoResult(early)
+        self.assertEqual(len(self.upstream.asked), 3)
+        self.upstream.answers[2].errback(UpstreamRefused(403, (), b""))
+        self.failureResultOf(early, UpstreamRefused)
+        self.assertNoResult(self.ask())
+
+    def test_revoked_later(self) -> None:
+        """
+        A grant that somebody holds knows that it was revoked, remembered or not.
+        """
+        for ttl_seconds in (60.0, 0.0):
+            self.grants = Grants(self.upstream, self.clock, ttl_seconds, b"secret")
+            holding = Deferred.fromCoroutine(self.grants.grant(IMAGE, ALICE))
+            self.upstream.answers[-1].callback(FACTS)
+            held = self.successResultOf(holding)
+            self.grants.revoke(OTHER)
+            self.assertFalse(held.revoked)
+            self.grants.revoke(IMAGE)
+            self.assertTrue(held.revoked)
+
+    def test_unsteady(self) -> None:
+        """
+        An image that changes during each question is given up after some.
+        """
+        asking = self.ask()
+        for number in range(3):
+            self.grants.revoke(IMAGE)
+            self.upstream.answers[number].callback(FACTS)
+        self.failureResultOf(asking, ImageUnsteady)
+        self.assertEqual((len(self.upstream.asked), self.grants.count), (3, 0))
+
+    def test_nothing_is_kept(self) -> None:
+        """
+        Of an image that nobody has a grant for, nothing is kept.
+        """
+        self.grants = Grants(self.upstream, self.clock, 60.0, b"secret", most_grants=1)
+        for image_id in (IMAGE, OTHER):
+            asking = self.ask(image_id)
+            self.upstream.answers[-1].callback(FACTS)
+            self.successResultOf(asking)
+            del asking
+        self.upstream.answers.clear()
+        gc.collect()
+        self.assertEqual(list(self.grants._generations), [OTHER])
 
     def test_revoke_all(self) -> None:
         """

@@ -113,7 +113,7 @@ class DownloadTests(RoutesTestCase):
         """
         self.glance.images[IMAGE].data = os.urandom(32 * MiB)
         credentials = UpstreamCredentials(auth_token="owner")
-        facts = await self.grants.facts(IMAGE, credentials)
+        facts = (await self.grants.grant(IMAGE, credentials)).facts
         assert facts is not None
         await self.cache.fill(facts, credentials)
         client = await self.request("GET", PATH, OWNER)
