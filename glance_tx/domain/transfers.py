@@ -4,7 +4,8 @@ Image data, in and out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from attrs import define, evolve, frozen
@@ -157,7 +158,8 @@ class Transfers:
         :raises StoreUnavailable: They cannot be reached now.
         """
         image = await self._readable(caller, image_id)
-        return await self._first_location(image, lambda store, place: self._open(image, store, place, choose))
+        attempt = partial(self._open, image, choose=choose)
+        return await self._first_location(caller, image, attempt)
 
     def sent(self, caller: Caller, download: Download, bytes_sent: int, destination: str | None) -> None:
         """
@@ -176,7 +178,7 @@ class Transfers:
         :return: The image; its data are there.
         """
         image = await self._readable(caller, image_id)
-        await self._first_location(image, lambda store, place: self._measure(image, store, place))
+        await self._first_location(caller, image, partial(self._measure, image))
         return image
 
     async def stop(self) -> None:
@@ -246,23 +248,31 @@ class Transfers:
             raise NoData(image.id)
         return image
 
-    async def _first_location(self, image: Image, attempt: Callable[[IStore, Location], Awaitable[T]]) -> T:
+    async def _first_location(
+        self, caller: Caller, image: Image, attempt: Callable[[IStore, Location], Awaitable[T]]
+    ) -> T:
         """
         Try an image's locations in their order.
         """
         away: StoreError | None = None
+        missing: list[FactualError] = []
         for location in image.locations:
             try:
-                return await attempt(self._store_of(location), location)
+                found = await attempt(self._store_of(location), location)
             except (LocationNotFound, ShortFile) as problem:
-                _log.error(
-                    "the data of image {image_id} are missing: {problem}", image_id=image.id, problem=str(problem)
-                )
+                missing.append(problem)
             except StoreError as problem:
                 _log.warn(
                     "the data of image {image_id} are out of reach: {problem}", image_id=image.id, problem=str(problem)
                 )
                 away = problem
+            else:
+                _report_missing(image, missing)
+                return found
+        if missing:
+            # Its data are removed after it is: whoever read the record before is told that it is gone, and no more.
+            await visible_image(self._repository, self._access, caller, image.id)
+        _report_missing(image, missing)
         raise away or NoData(image.id)
 
     def _store_of(self, location: Location) -> IStore:
@@ -291,6 +301,11 @@ class Transfers:
         part = choose(size)
         offset, length = (0, size) if part is None else (part.offset, part.length)
         return Download(image, await store.open_reader(location.url, offset, length), part)
+
+
+def _report_missing(image: Image, problems: Sequence[FactualError]) -> None:
+    for problem in problems:
+        _log.error("the data of image {image_id} are missing: {problem}", image_id=image.id, problem=str(problem))
 
 
 def _log_unheard(outcome: Image | Failure) -> None:

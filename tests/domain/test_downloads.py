@@ -4,9 +4,11 @@ Image data going out.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from attrs import evolve
+from twisted.logger import LogLevel, capturedLogs
 
 from glance_tx.domain.errors import (
     Forbidden,
@@ -174,6 +176,18 @@ class DownloadTests(TransfersCase):
             await transfers.download(OWNER, image.id, whole)
         with self.assertRaises(StoreUnavailable):
             await transfers.facts(OWNER, image.id)
+
+    async def test_deleted_meanwhile(self) -> None:
+        """
+        An image that is deleted after its record was read is not found, and no damage is reported.
+        """
+        for step in ("before store.size_bytes", "after store.size_bytes"):
+            image = await self.uploaded()
+            trouble = Trouble()
+            trouble.act(step, partial(self.world.catalog.delete, OWNER, image.id))
+            with capturedLogs() as logged, self.assertRaises(ImageNotFound):
+                await self.world.transfers(trouble).download(OWNER, image.id, whole)
+            self.assertEqual([event for event in logged if event["log_level"] is LogLevel.error], [])
 
     async def test_gone_between(self) -> None:
         """
