@@ -31,7 +31,7 @@ Rewrite = Callable[[str, str | None], str]
 """From a decoded path, and the Accept header, to the path that routes know."""
 
 _PREFLIGHT: Final = "preflight"
-_FALLBACK: Final = Route("fallback", BodyRule.STREAM, None)
+_FALLBACK: Final = "fallback"
 
 
 class App:
@@ -166,24 +166,25 @@ class App:
         except (BadRequest, RouteNotFound, MethodNotAllowed):
             if self._fallback is None:
                 raise
-            exchange.route = _FALLBACK.label
+            exchange.route = _FALLBACK
             return await self._fallback(request)
         exchange.route = route.label
         if route.body is BodyRule.NONE:
             await _refuse_body(request)
-        return await self._run(route, request, arguments)
+        answering = route.handler(request, **arguments)
+        if route.deadline_seconds is None:
+            return await answering
+        work = Deferred.fromCoroutine(answering)
+        # Most answers that need nothing from elsewhere are there by now.
+        if not work.called:
+            work.addTimeout(route.deadline_seconds, self._clock, _deadline_passed)
+        return await work
 
     def _find(self, request: Request) -> tuple[Route, Mapping[str, Any]]:
         path = decode_path(request.path)
         if self._rewrite is not None:
             path = self._rewrite(path, request.header("Accept"))
         return self._router.find(request.method.decode("latin-1"), path)
-
-    def _run(self, route: Route, request: Request, arguments: Mapping[str, Any]) -> Deferred[Response]:
-        work = self._router.run(route, request, arguments)
-        if route.deadline_seconds is not None:
-            work.addTimeout(route.deadline_seconds, self._clock, _deadline_passed)
-        return work
 
 
 async def request_json(request: Request, limit_bytes: int = JSON_LIMIT_BYTES) -> JsonDocument:

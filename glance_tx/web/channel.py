@@ -209,7 +209,7 @@ class Channel(http.HTTPChannel):
 
     def _dispatch(self, request: IDispatched) -> None:
         self._collecting = None
-        self._idle.stop()
+        self._idle.rest()
         request.process()
 
     def _no_body(self) -> IncomingBody:

@@ -68,6 +68,36 @@ class StallTimerTests(SynchronousTestCase):
         self.clock.advance(9)
         self.assertEqual(self.stalls, [])
 
+    def test_one_call(self) -> None:
+        """
+        However often it is started, moved and rested, the clock has one call for it, and time counts from the last.
+        """
+        for _ in range(3):
+            self.timer.start()
+            self.clock.advance(4)
+            self.timer.moved()
+            self.timer.rest()
+        self.timer.start()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.pump([9.9, 0])
+        self.assertEqual((self.stalls, len(self.clock.getDelayedCalls())), ([], 1))
+        self.clock.advance(0.1)
+        self.assertEqual((self.stalls, self.clock.getDelayedCalls()), ([22], []))
+
+    def test_rest(self) -> None:
+        """
+        A rested timer reports nothing, and is at rest in the clock, too, after one call in vain.
+        """
+        self.timer.start()
+        self.timer.rest()
+        self.timer.moved()
+        self.clock.advance(10)
+        self.clock.advance(100)
+        self.assertEqual((self.timer.running, self.stalls, self.clock.getDelayedCalls()), (False, [], []))
+        self.timer.start()
+        self.clock.advance(10)
+        self.assertEqual(self.stalls, [120])
+
     def test_stop(self) -> None:
         """
         A stopped timer reports nothing, leaves nothing in the clock, and may be stopped again and restarted.

@@ -4,11 +4,22 @@ Routes are found by exact path and method.
 
 from __future__ import annotations
 
+from itertools import product
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.web.errors import BadRequest, MethodNotAllowed, RouteNotFound
 from glance_tx.web.response import Response
-from glance_tx.web.routing import BodyRule, Router, decode_path
+from glance_tx.web.routing import BodyRule, Router, _Tree, decode_path
+
+TABLES = (
+    ("GET /a/<x>", "PUT /a/b", "GET /<x>/b", "GET /a/<y>", "PUT /a/<x>", "GET /b/", "GET /", "GET /a/<x>/<y>"),
+    ("GET /a/<x>/<path:rest>", "GET /a/<x>", "GET /a/<x>/b", "PUT /<path:rest>"),
+    ("GET /a/<x>", "GET /a/<int:n>", "GET /a/b"),
+    ("GET /<x>/b", "GET /<string(length=1):s>/b"),
+    ("GET /a/a<z>", "GET /a/<x>", "GET /a|b"),
+)
+SEGMENTS = ("a", "b", "", "1", "ab", "a|b", "<x>", "a\n")
 
 
 async def handler(request: object, **arguments: object) -> Response:
@@ -21,6 +32,17 @@ def router(*routes: str) -> Router:
         method, path = route.split()
         made.add(method, path, handler, BodyRule.NONE, None)
     return made
+
+
+def outcome(routes: Router, method: str, path: str) -> object:
+    """
+    What comes of looking for a route.
+    """
+    try:
+        route, arguments = routes.find(method, path)
+    except (MethodNotAllowed, RouteNotFound) as error:
+        return repr(error)
+    return route.label, dict(arguments)
 
 
 class RouterTests(SynchronousTestCase):
@@ -85,6 +107,17 @@ class RouterTests(SynchronousTestCase):
         routes = router("GET /file", "HEAD /file")
         self.assertEqual(routes.find("HEAD", "/file")[0].label, "HEAD /file")
         self.assertEqual(routes.find("GET", "/file")[0].label, "GET /file")
+
+    def test_as_the_matcher(self) -> None:
+        """
+        Whatever the routes are, the short way finds what the matcher finds: the route, its arguments, or the refusal.
+        """
+        paths = [f"/{'/'.join(segments)}" for count in (1, 2, 3) for segments in product(SEGMENTS, repeat=count)]
+        for table in TABLES:
+            short, long = router(*table), router(*table)
+            long._tree = _Tree()
+            for method, path in product(("GET", "PUT", "DELETE", "get"), paths):
+                self.assertEqual(outcome(short, method, path), outcome(long, method, path))
 
     def test_taken(self) -> None:
         """

@@ -4,7 +4,7 @@ JSON schemas, for clients that read them (contract sections 1.4 and 2.2): those 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from glance_tx.api.v2.member_schemas import MEMBER, MEMBERS
@@ -13,7 +13,7 @@ from glance_tx.api.v2.schema_parts import UUID_PATTERN, collection, read_only, t
 from glance_tx.api.v2.task_schemas import TASK, TASKS
 from glance_tx.domain.images import ImageStatus
 from glance_tx.domain.values import ImageRules
-from glance_tx.web.app import App
+from glance_tx.web.app import App, Handler
 from glance_tx.web.callers import Callers
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response, json_response
@@ -145,7 +145,7 @@ class SchemaRoutes:
         for name, schema in self._schemas.items():
             app.add("GET", f"/v2/schemas/{name}", self._route(schema))
 
-    def _route(self, schema: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    def _route(self, schema: Mapping[str, Any]) -> Handler:
         # A schema does not change: it is written once, and its bytes go out every time.
         response = json_response(schema)
 
