@@ -9,11 +9,13 @@ Twisted's own observer does. A log on a disk that hangs therefore holds the daem
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Final, Literal, Protocol, TextIO
+from typing import Any, Final, Literal, Protocol, TextIO
 
 import orjson
 import txaio
@@ -21,14 +23,16 @@ from attrs import define, field
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
+    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
     globalLogBeginner,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from glance_tx.telemetry.redact import redact_text
 
@@ -63,10 +67,15 @@ def _traceback(event: LogEvent) -> str | None:
     return redact_text(failure.getTraceback()) if isinstance(failure, Failure) else None
 
 
+@lru_cache(maxsize=2)  # lines come many in a second
+def _second(stamp: int) -> str:
+    return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _time(event: LogEvent) -> str:
     stamp = event.get("log_time")
-    moment = datetime.now(UTC) if stamp is None else datetime.fromtimestamp(stamp, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = int((time.time() if stamp is None else stamp) * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 
 def _level(event: LogEvent) -> str:
@@ -197,8 +206,27 @@ def log_observer(out: _Writable, log_format: LogFormat, *, debug: bool, worker: 
     form = _FORMATS[log_format]
     # It wants IO, and uses two methods.
     lines = FileLogObserver(out, form if worker is None else line)  # type: ignore[arg-type]
-    lowest = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug if debug else LogLevel.info)
-    return FilteringLogObserver(lines, [lowest])
+    return FilteringLogObserver(lines, [_NotBelow(debug=debug)])
+
+
+@implementer(ILogFilterPredicate)
+class _NotBelow:
+    """
+    Lets events of a level and above pass.
+
+    Twisted's own predicate sorts all levels for each event, as each comparison of two levels does.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        lowest = LogLevel.debug if debug else LogLevel.info
+        self._shown = frozenset(level for level in LogLevel.iterconstants() if level >= lowest)
+
+    def __call__(self, event: LogEvent) -> Any:
+        """
+        Give a `PredicateResult`.
+        """
+        wanted = event.get("log_level") in self._shown and event.get("log_namespace")
+        return PredicateResult.maybe if wanted else PredicateResult.no
 
 
 def start_logging(out: _Writable, log_format: LogFormat, *, debug: bool) -> None:

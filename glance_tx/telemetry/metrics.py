@@ -110,6 +110,8 @@ class RequestMetrics:
     """
 
     def __init__(self, metrics: Metrics) -> None:
+        # Labels come from small sets, and finding a child costs more than counting.
+        self._counts: dict[tuple[str, int, str | None], tuple[Counter, Histogram]] = {}
         labels = ("method", "status", "route")
         self._requests = metrics.counter("requests", "Finished requests, by class of status.", labels)
         self._aborted = metrics.counter("requests_aborted", "Requests whose answer did not leave whole.")
@@ -123,11 +125,18 @@ class RequestMetrics:
         """
         # A method is whatever the client typed; a label must be one of few.
         method = record.method if record.method in _METHODS else "other"
-        route = record.route or "none"
-        status = f"{record.status // 100}xx" if record.status else "none"
-        self._requests.labels(method, status, route).inc()
-        self._seconds.labels(route).observe(record.seconds)
+        kind = method, record.status // 100, record.route
+        requests, seconds = self._counts.get(kind) or self._children(*kind)
+        requests.inc()
+        seconds.observe(record.seconds)
         self._sent.inc(record.sent_bytes)
-        self._received.inc(record.received_bytes)
+        if record.received_bytes:
+            self._received.inc(record.received_bytes)
         if not record.complete:
             self._aborted.inc()
+
+    def _children(self, method: str, status_class: int, route: str | None) -> tuple[Counter, Histogram]:
+        status = f"{status_class}xx" if status_class else "none"
+        found = self._requests.labels(method, status, route or "none"), self._seconds.labels(route or "none")
+        self._counts[method, status_class, route] = found
+        return found

@@ -33,6 +33,7 @@ _USERINFO: Final = re.compile(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:@[]{0,256}:(?!\d{1,
 _SECRET_PARAMETERS: Final = re.compile(
     r"([?&;](?:[\w.-]*(?:password|passwd|secret|signature|token)|sig|key)=)[^&;#\s]+", re.IGNORECASE
 )
+_HIDDEN: Final = rf"\g<1>{REDACTED}"
 _SECRET_LINES: Final = re.compile(
     rf"\b((?:{'|'.join(re.escape(name) for name in sorted(SECRET_HEADERS))})['\"]?\s*[:=]\s*)[^\r\n]+", re.IGNORECASE
 )
@@ -49,7 +50,10 @@ def redact_url(url: str) -> str:
 
     A user name stays where a password follows it; alone it may be a token and goes too.
     """
-    return _SECRET_PARAMETERS.sub(rf"\g<1>{REDACTED}", _USERINFO.sub(_keep_user, url))
+    # Most have neither, and a search for a text costs next to nothing.
+    if "://" in url:
+        url = _USERINFO.sub(_keep_user, url)
+    return _SECRET_PARAMETERS.sub(_HIDDEN, url) if "=" in url else url
 
 
 def redact_text(text: str) -> str:
@@ -60,7 +64,7 @@ def redact_text(text: str) -> str:
     """
     if "://" in text:
         text = redact_url(text)
-    return _SECRET_LINES.sub(rf"\g<1>{REDACTED}", text)
+    return _SECRET_LINES.sub(_HIDDEN, text)
 
 
 def redact_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -53,6 +53,17 @@ class AccessLogTests(SynchronousTestCase):
     `AccessLog`.
     """
 
+    def test_event(self) -> None:
+        """
+        The event is the one that a logger makes of the same facts.
+        """
+        events: list[dict[str, Any]] = []
+        log = Logger(namespace="access", observer=events.append)
+        AccessLog(log)(RECORD)
+        log.info("{text}", text=events[0]["text"], access=AccessLog.fields(RECORD))
+        written, usual = ({**event, "log_time": type(event["log_time"])} for event in events)
+        self.assertEqual(written, usual)
+
     def test_text(self) -> None:
         """
         A line of text names every fact.

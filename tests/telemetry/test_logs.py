@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import txaio
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -113,6 +113,30 @@ class JsonTests(SynchronousTestCase):
                 raise RuntimeError("no")
 
         self.assertIn("message", self.event(lambda log: log.info("{x!r} {missing}", x=Unprintable())))
+
+    def test_time(self) -> None:
+        """
+        Times are UTC, cut to milliseconds, in whatever order events come.
+        """
+        for stamp, text in [
+            (0.0, "1970-01-01T00:00:00.000Z"),
+            (1793491199.9996, "2026-10-31T23:59:59.999Z"),
+            (1793491200.25, "2026-11-01T00:00:00.250Z"),
+            (1793491199.5, "2026-10-31T23:59:59.500Z"),
+            (1793491200.007, "2026-11-01T00:00:00.007Z"),
+            (1793494800.0, "2026-11-01T01:00:00.000Z"),
+        ]:
+            self.assertEqual(json.loads(format_json({"log_time": stamp, "log_format": ""}))["time"], text)
+
+    def test_nameless(self) -> None:
+        """
+        What names no level, or no logger, is not written.
+        """
+        out = io.StringIO()
+        observer = log_observer(out, "text", debug=True)
+        for event in ({"log_namespace": "x"}, {"log_level": LogLevel.critical}):
+            observer({"log_format": "hello", **event})
+        self.assertEqual(out.getvalue(), "")
 
     def test_bare_event(self) -> None:
         """

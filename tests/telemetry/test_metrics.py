@@ -4,6 +4,8 @@ Numbers, kept in a registry of each daemon's own.
 
 from __future__ import annotations
 
+from itertools import product
+
 from attrs import evolve
 from prometheus_client import REGISTRY
 from twisted.trial.unittest import SynchronousTestCase
@@ -102,6 +104,27 @@ class RequestMetricsTests(SynchronousTestCase):
                 'glance_x_request_seconds_sum{route="image_data"} 0.5',
             },
             lines(metrics),
+        )
+
+    def test_apart(self) -> None:
+        """
+        Each method, class of status and route is counted by itself, whatever was counted before it.
+        """
+        metrics = Metrics("glance_x")
+        note = RequestMetrics(metrics)
+        for method, status, route in product(("GET", "PUT", "X"), (200, 204, 404, 0), ("show", "list", None)):
+            note(evolve(RECORD, method=method, status=status, route=route))
+        counted = {line for line in lines(metrics) if line.startswith("glance_x_requests_total")}
+        expected = {
+            f'glance_x_requests_total{{method="{method}",route="{route}",status="{status}"}} {count}.0'
+            for method in ("GET", "PUT", "other")
+            for status, count in (("2xx", 2), ("4xx", 1), ("none", 1))
+            for route in ("show", "list", "none")
+        }
+        self.assertEqual(counted, expected)
+        timed = {line for line in lines(metrics) if line.startswith("glance_x_request_seconds_count")}
+        self.assertEqual(
+            timed, {f'glance_x_request_seconds_count{{route="{r}"}} 12.0' for r in ("show", "list", "none")}
         )
 
     def test_labels_are_few(self) -> None:

@@ -20,6 +20,7 @@ URLS = {
     "/v2/images?token=secret&limit=2": "/v2/images?token=***&limit=2",
     "https://s3/b/k?X-Amz-Signature=secret&X-Amz-Date=1": "https://s3/b/k?X-Amz-Signature=***&X-Amz-Date=1",
     "https://swift/o?temp_url_sig=1&auth_token=secret": "https://swift/o?temp_url_sig=1&auth_token=***",
+    "/v2/images?auth_token=secret": "/v2/images?auth_token=***",
     "http://host:9292/v2/images/a@b": "http://host:9292/v2/images/a@b",
     "sqlite:////var/lib/glance/glance.sqlite": "sqlite:////var/lib/glance/glance.sqlite",
     "": "",
