@@ -4,7 +4,8 @@ The entries of one cache: found, read, filled and removed, within the space ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,6 +16,7 @@ from glance_cache.entry import Entry, EntryInfo, EntryState
 from glance_cache.errors import EntryBusy, EntryCorrupt, FolderUnusable
 from glance_cache.fillfile import FillFile
 from glance_cache.folder import BucketContent, CacheFolder, footprint_bytes
+from glance_cache.housekeeping import Housekeeping
 from glance_cache.interfaces import HitTotals, IEvictionPolicy, ImageFacts
 from glance_cache.keeper import Keeper
 from glance_cache.names import EntryName
@@ -43,6 +45,7 @@ class EntryStore:
     :param clock: Tells when an entry was used.
     :param on_corrupt: Told of each entry that was given up because a chunk of it is damaged.
     :param low_water_bytes: See `RoomMaker`; ``None`` to remove no more than needed.
+    :param on_evict: Told of each image that is removed to make room, and of the room it had.
     """
 
     _log = Logger()
@@ -56,6 +59,7 @@ class EntryStore:
         clock: IReactorTime,
         on_corrupt: Callable[[EntryCorrupt], object],
         low_water_bytes: int | None = None,
+        on_evict: Callable[[str, int], object] = lambda image_id, size_bytes: None,
     ) -> None:
         self.account = account
         self._folder = folder
@@ -64,7 +68,8 @@ class EntryStore:
         self._chores = Chores()
         self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt)
         low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
-        self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes)
+        self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes, on_evict)
+        self.housekeeping = Housekeeping(self._keeper, self._room, clock, folder.unusable)
         self._beginning: set[str] = set()
         self._lock = -1
 
@@ -75,6 +80,7 @@ class EntryStore:
         :raises FolderUnusable: It is not fit, or in use by another daemon.
         """
         self._lock = await self._lane.run(self._folder.take)
+        await self._with_disk(self._room.load_pins())
 
     async def stop(self) -> None:
         """
@@ -102,7 +108,7 @@ class EntryStore:
             self.account.fail(failure)
             raise failure from error
         self.account.settle()
-        await self._room.trim()
+        await self.housekeeping.prune()
 
     def _take_in(self, content: BucketContent) -> None:
         for found in content.entries:
@@ -280,17 +286,33 @@ class EntryStore:
         await settle([self._keeper.discard(entry) for entry in there])
         return len(there)
 
-    def pin(self, image_id: str) -> None:
+    async def pin(self, image_id: str) -> None:
         """
-        Keep an image's entries, those to come included, from eviction.
-        """
-        self._room.pin(image_id)
+        Keep an image's entries, those to come included, from eviction, over restarts too.
 
-    def unpin(self, image_id: str) -> None:
+        :raises FolderUnusable: That cannot be written down.
+        """
+        await self._with_disk(self._room.pin(image_id))
+
+    async def unpin(self, image_id: str) -> None:
         """
         End what `pin` began. Harmless where nothing was pinned.
+
+        :raises FolderUnusable: That cannot be written down.
         """
-        self._room.unpin(image_id)
+        await self._with_disk(self._room.unpin(image_id))
+
+    def is_pinned(self, image_id: str) -> bool:
+        """
+        Whether `pin` was asked for an image.
+        """
+        return self._room.is_pinned(image_id)
+
+    async def _with_disk(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._chores.run(work)
+        except OSError as error:
+            raise self._folder.unusable(error) from error
 
     def refine(self, totals: Mapping[str, HitTotals]) -> None:
         """
@@ -299,6 +321,12 @@ class EntryStore:
         for entry in self._keeper:
             if entry.at_rest and (known := totals.get(entry.name.image_id)) is not None:
                 self._keeper.touch(entry, known.last_at)
+
+    def states(self) -> Mapping[str, EntryState]:
+        """
+        Tell the states of the entries known by now, by a name that begins with the image id; cheaper than `inventory`.
+        """
+        return {entry.key: entry.state for entry in self._keeper if entry.state is not EntryState.GONE}
 
     def inventory(self) -> Sequence[EntryInfo]:
         """

@@ -136,12 +136,15 @@ class Keeper:
                 return entry.lane.read(files.look_at, chunk, chunk_length(entry.size_bytes, chunk), known)
 
             def corrupt(error: EntryCorrupt) -> None:
-                self._give_up(entry, error)
+                self.give_up(entry, error)
 
             entry.reading = Reading(files, Verifier(entry.name.image_id, entry.size_bytes, look, corrupt))
         return entry.reading
 
-    def _give_up(self, entry: Entry, error: EntryCorrupt) -> None:
+    def give_up(self, entry: Entry, error: EntryCorrupt) -> None:
+        """
+        Remove an entry that is damaged, and tell so.
+        """
         self.discard_soon(entry)
         self._on_corrupt(error)
 

@@ -116,6 +116,18 @@ class EntryFiles:
         right = self._matches(chunk, length)
         return Verdict(stamp, steady=self._stamp() == stamp, right=right)
 
+    def matches(self, chunk: int, length: int) -> bool:
+        """
+        Hold one chunk against its record, opening the files where they are not. What cannot be read does not match.
+
+        :raises FileNotFoundError: The entry is not there.
+        :raises CatalogDamaged: It is not a whole one.
+        :raises OSError: As the system says.
+        """
+        if self._header is None:
+            self._open_files()
+        return self._matches(chunk, length)
+
     def _stamp(self) -> Stamp:
         return Stamp.of(self._files.stat(self._data))
 

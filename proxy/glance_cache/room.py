@@ -4,7 +4,7 @@ Making room for a fill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from glance_cache.errors import CacheFull
 from glance_cache.eviction import choose_victims
 from glance_cache.folder import CacheFolder
 from glance_cache.keeper import Keeper
+from glance_cache.pins import Pins
 from glance_cache.space import Reservation, SpaceAccount
 from glance_tx.streaming.interfaces import ILane
 from glance_tx.streaming.settle import settle
@@ -28,38 +29,70 @@ class RoomMaker:
     :param lane: Where the disk is asked.
     :param low_water_bytes: Once something has to go, go on until what is left, and what is about to come, is not
         more than this. No more than needed goes where that is the account's limit.
+    :param on_evict: Told of each image that goes, and of the room it had.
     """
 
     _log = Logger()
 
     def __init__(
-        self, account: SpaceAccount, keeper: Keeper, folder: CacheFolder, lane: ILane, low_water_bytes: int
+        self,
+        account: SpaceAccount,
+        keeper: Keeper,
+        folder: CacheFolder,
+        lane: ILane,
+        low_water_bytes: int,
+        on_evict: Callable[[str, int], object],
     ) -> None:
+        self._on_evict = on_evict
         self._account = account
         self._keeper = keeper
         self._folder = folder
         self._lane = lane
         self._low_water_bytes = min(low_water_bytes, account.max_bytes)
         self._making = DeferredLock()
+        self._pins = Pins(folder)
         self._pinned: set[str] = set()
 
-    def pin(self, image_id: str) -> None:
+    async def load_pins(self) -> None:
         """
-        Keep an image's entries, those to come included, until `unpin`.
+        Find out which images are pinned: others may pin some too.
+
+        :raises OSError: As the system says.
         """
+        self._pinned = await self._lane.run(self._pins.load)
+
+    async def pin(self, image_id: str) -> None:
+        """
+        Keep an image's entries, those to come included, until `unpin`, over restarts.
+
+        :raises OSError: As the system says.
+        """
+        await self._lane.run(self._pins.add, image_id)
         self._pinned.add(image_id)
 
-    def unpin(self, image_id: str) -> None:
+    async def unpin(self, image_id: str) -> None:
         """
         Let an image's entries go when their time comes. Harmless where nothing was pinned.
+
+        :raises OSError: As the system says.
         """
+        await self._lane.run(self._pins.remove, image_id)
         self._pinned.discard(image_id)
 
     def is_pinned(self, image_id: str) -> bool:
         """
-        Whether an image's entries are kept.
+        Whether an image's entries are kept, as far as is known by now.
         """
         return image_id in self._pinned
+
+    async def would_go(self, size_bytes: int) -> Sequence[Entry]:
+        """
+        Tell what `make` would evict; nothing is done.
+
+        :raises CacheFull: As `make`.
+        :raises OSError: As `make`.
+        """
+        return self._victims(size_bytes, await self._look())
 
     async def make(self, size_bytes: int) -> Reservation:
         """
@@ -72,21 +105,36 @@ class RoomMaker:
         """
         await self._making.acquire()
         try:
-            free_bytes = await self._lane.run(self._folder.free_bytes)
-            await self._evict(self._victims(size_bytes, free_bytes))
+            await self._evict(self._victims(size_bytes, await self._look()))
             return self._account.reserve(size_bytes)
         finally:
             self._making.release()
 
-    async def trim(self) -> None:
+    async def trim(self) -> Sequence[Entry]:
         """
         Get below the limit, as far as that can be, after it was lowered or the folder was found fuller than that.
+
+        :return: What was evicted.
+        :raises OSError: The disk cannot be asked.
         """
         await self._making.acquire()
         try:
-            await self._evict(self._choose(self._account.taken_bytes - self._account.max_bytes))
+            excess_bytes = self._account.taken_bytes - self._account.max_bytes
+            if excess_bytes <= 0:
+                return ()
+            await self.load_pins()
+            victims = self._choose(excess_bytes)
+            await self._evict(victims)
+            return victims
         finally:
             self._making.release()
+
+    async def _look(self) -> int:
+        """
+        Find out what must stay, and how much room the disk has left.
+        """
+        await self.load_pins()
+        return await self._lane.run(self._folder.free_bytes)
 
     def _victims(self, size_bytes: int, free_bytes: int) -> Sequence[Entry]:
         missing = self._account.taken_bytes + size_bytes - self._account.max_bytes
@@ -109,4 +157,5 @@ class RoomMaker:
     async def _evict(self, victims: Sequence[Entry]) -> None:
         for victim in victims:
             self._log.info("entry {entry} is evicted to make room", entry=victim.key)
+            self._on_evict(victim.name.image_id, victim.room.size_bytes)
         await settle([self._keeper.discard(victim) for victim in victims])

@@ -36,6 +36,8 @@ class CrashTests(TestCase):
         with contextlib.suppress(OSError):  # a file that cannot be read resets its reader by what the system says
             self.assertEqual(await world.read(FACTS), DATA)
         await self.fill(world, facts_of(DATA, OTHER))
+        await world.store.pin(IMAGE)
+        await world.store.unpin(IMAGE)
         await world.store.remove(IMAGE)
         await self.fill(world, FACTS, stop_at=5)
         await world.stop()

@@ -370,7 +370,7 @@ class InventoryTests(EntriesTestCase):
         await world.fill()
         writer = await world.store.begin(facts_of(DATA, OTHER))
         await writer.append(DATA[:5])
-        world.store.pin(OTHER)
+        await world.store.pin(OTHER)
         complete = EntryInfo(
             image_id=IMAGE,
             size_bytes=len(DATA),

@@ -138,11 +138,11 @@ class RoomTests(TestCase):
     async def test_what_is_pinned_stays(self) -> None:
         """A pinned image is not evicted until it is unpinned, whenever it was pinned."""
         world = await self.started()
-        world.store.pin(image(2))
+        await world.store.pin(image(2))
         await self.fill(world, 1, 2, 3, 4)
         await self.fill(world, 5, 6, 7, 8)
         self.assertEqual(self.there(world), [2, 6, 7, 8])
-        world.store.unpin(image(2))
+        await world.store.unpin(image(2))
         await self.fill(world, 9)
         self.assertEqual(self.there(world), [6, 7, 8, 9])
         await world.stop()
