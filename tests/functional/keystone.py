@@ -1,8 +1,8 @@
 """
 A real Keystone, from PyPI: SQLite, Fernet tokens, one thread, on a port of 127.0.0.1.
 
-It is set up once for each run of the tests, with these people and projects, and started as often as tests want one of
-their own.
+It is set up once, beside where it is installed, with these people and projects. Each process of tests starts a copy,
+and tests that want one of their own another one.
 
 =========  ===========  ======================
 user       project      roles
@@ -21,6 +21,7 @@ The password of each is the name with ``pw`` behind it.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import http.client
 import json
 import os
@@ -35,7 +36,7 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.functional.peers import PeerMissing, clean_environment, installed, run
+from tests.functional.peers import PeerMissing, clean_environment, installed, made_once, run
 from tests.ports import free_port
 from tests.services import ServiceCase, lacking
 
@@ -260,7 +261,7 @@ def shared_keystone(case: ServiceCase) -> Keystone:
     Give the Keystone that runs for all tests. It must not be stopped.
     """
     try:
-        return _running()
+        return _shared()
     except PeerMissing as error:
         raise lacking(case, f"no Keystone: {error}") from error
 
@@ -269,24 +270,49 @@ def own_keystone(case: ServiceCase, **options: Any) -> Keystone:
     """
     Start a Keystone that belongs to the test: the same people, in a database of its own.
     """
-    first = shared_keystone(case)
-    folder = Path(case.mktemp()).absolute()
-    shutil.copytree(first.folder, folder)
-    keystone = Keystone(first.python, folder, **options)
+    try:
+        keystone = _copy(Path(case.mktemp()).absolute(), **options)
+    except PeerMissing as error:
+        raise lacking(case, f"no Keystone: {error}") from error
     case.addCleanup(keystone.kill)
     keystone.start()
     return keystone
 
 
 @cache
-def _running() -> Keystone:
+def _shared() -> Keystone:
     folder = Path(tempfile.mkdtemp(prefix="glance_tx-keystone-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    keystone = Keystone(installed("keystone", REQUIREMENTS), folder)
+    keystone = _copy(folder)
     atexit.register(keystone.kill)
+    keystone.start()
+    for endpoint in keystone.call("GET", "/endpoints")["endpoints"]:
+        keystone.call("PATCH", f"/endpoints/{endpoint['id']}", {"endpoint": {"url": f"{keystone.url}/v3"}})
+    return keystone
+
+
+def _copy(folder: Path, **options: Any) -> Keystone:
+    python, template = _prepared()
+    return Keystone(python, shutil.copytree(template, folder, dirs_exist_ok=True), **options)
+
+
+@cache
+def _prepared() -> tuple[Path, Path]:
+    """
+    Give the interpreter that has Keystone, and the folder to copy.
+    """
+    python = installed("keystone", REQUIREMENTS)
+    made_of = hashlib.sha256(f"{CONFIG}{PEOPLE}".encode()).hexdigest()[:8]
+    template = python.parent.parent / f"template-{made_of}"
+    made_once(template, lambda folder: _set_up(Keystone(python, folder)))
+    return python, template
+
+
+def _set_up(keystone: Keystone) -> None:
+    keystone.folder.mkdir()
     keystone.configure()
     for name in ("fernet-keys", "credential-keys"):
-        (folder / name).mkdir(mode=0o700)
+        (keystone.folder / name).mkdir(mode=0o700)
     keystone.manage("db_sync")
     owner = ("--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
     keystone.manage("fernet_setup", *owner)
@@ -295,8 +321,10 @@ def _running() -> Keystone:
     urls = [part for kind in ("public", "internal", "admin") for part in (f"--bootstrap-{kind}-url", url)]
     keystone.manage("bootstrap", "--bootstrap-password", "adminpw", "--bootstrap-region-id", "RegionOne", *urls)
     keystone.start()
-    _populate(keystone)
-    return keystone
+    try:
+        _populate(keystone)
+    finally:
+        keystone.kill()
 
 
 def _populate(keystone: Keystone) -> None:

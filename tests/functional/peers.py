@@ -12,12 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["PeerMissing", "clean_environment", "installed", "run"]
+__all__ = ["PeerMissing", "clean_environment", "installed", "made_once", "run"]
 
 INSTALL_SECONDS = 900
 
@@ -40,15 +40,27 @@ def installed(name: str, requirements: tuple[str, ...]) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:8]
     folder = place / f"{name}-{version}-{wanted}"
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    with _locked(place / f"{folder.name}.lock"):
+    python = folder / "bin" / "python"
+
+    def install(folder: Path) -> None:
+        run([sys.executable, "-m", "venv", folder], clean_environment(), INSTALL_SECONDS, place)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+        run(pip, clean_environment(), INSTALL_SECONDS, place)
+
+    made_once(folder, install)
+    return python
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> None:
+    """
+    Make a folder and what is in it, unless that was done to the end before, by whatever process.
+    """
+    stamp = folder / "installed"
+    with _locked(folder.with_name(f"{folder.name}.lock")):
         if not stamp.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            run([sys.executable, "-m", "venv", folder], clean_environment(), INSTALL_SECONDS, place)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
-            run(pip, clean_environment(), INSTALL_SECONDS, place)
+            make(folder)
             stamp.touch()
-    return python
 
 
 def clean_environment() -> Mapping[str, str]:
