@@ -62,6 +62,9 @@ OCTETS = "application/octet-stream"
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 OLDER_PATCH_TYPE = "application/openstack-images-v2.0-json-patch"
 
+ACTIONS = ("show", "download", "facts", "change", "upload", "delete")
+"""What can be tried on an image."""
+
 PROJECTS_AND_ROLES: Mapping[str, tuple[str, list[str]]] = {
     "owner": ("p1", ["member", "reader"]),
     "reader": ("p1", ["reader"]),
@@ -244,6 +247,29 @@ class ServiceTestCase(ServingTestCase):
         assert reply.status == 200, reply
         image: dict[str, Any] = reply.json
         return image
+
+    async def attempt(self, action: str, image_id: str, token: str | None) -> int:
+        """
+        Try one of `ACTIONS` on an image and tell the status of the answer. A refusal has nothing of the data.
+        """
+        path = f"/v2/images/{image_id}"
+        match action:
+            case "show":
+                reply = await self.call("GET", path, token=token)
+            case "download":
+                reply = await self.call("GET", f"{path}/file", token=token)
+            case "facts":
+                reply = await self.call("HEAD", f"{path}/file", token=token)
+            case "change":
+                patch = [{"op": "add", "path": "/changed_by", "value": "somebody"}]
+                reply = await self.call("PATCH", path, patch, token=token, Content_Type=PATCH_TYPE)
+            case "upload":
+                reply = await self.call("PUT", f"{path}/file", token=token, body=b"x", Content_Type=OCTETS)
+            case _:
+                reply = await self.call("DELETE", path, token=token)
+        if reply.status >= 400:
+            self.assertNotIn(b"some data", reply.body)
+        return reply.status
 
 
 class SqlServiceTestCase(OnSqlite, ServiceTestCase):

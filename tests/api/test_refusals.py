@@ -4,7 +4,7 @@ Which of 401, 403 and 404 a refusal is, row by row of the contract's table.
 
 from __future__ import annotations
 
-from tests.api.service import FORMATS, OCTETS, PATCH_TYPE, UNKNOWN_ID, ServiceTestCase
+from tests.api.service import FORMATS, UNKNOWN_ID, ServiceTestCase
 
 RULES = {
     "show": "get_image",
@@ -14,34 +14,13 @@ RULES = {
     "upload": "upload_image",
     "delete": "delete_image",
 }
-"""What can be tried on an image, and the rule that is asked for it."""
+"""What can be tried on an image, one of `ACTIONS` of the service's tests, and the rule that is asked for it."""
 
 
 class RefusalTestCase(ServiceTestCase):
     """
     A service where ``owner`` may do nothing with images that a rule has a say in, and ``admin`` everything.
     """
-
-    async def attempt(self, action: str, image_id: str, token: str | None) -> int:
-        """
-        Try something and tell the status of the answer.
-        """
-        path = f"/v2/images/{image_id}"
-        match action:
-            case "show":
-                reply = await self.call("GET", path, token=token)
-            case "download":
-                reply = await self.call("GET", f"{path}/file", token=token)
-            case "facts":
-                reply = await self.call("HEAD", f"{path}/file", token=token)
-            case "change":
-                patch = [{"op": "add", "path": "/changed_by", "value": "somebody"}]
-                reply = await self.call("PATCH", path, patch, token=token, Content_Type=PATCH_TYPE)
-            case "upload":
-                reply = await self.call("PUT", f"{path}/file", token=token, body=b"x", Content_Type=OCTETS)
-            case _:
-                reply = await self.call("DELETE", path, token=token)
-        return reply.status
 
     async def assert_answers(self, token: str | None, expected: dict[str, int], **image: object) -> None:
         """
