@@ -162,6 +162,12 @@ class DaemonProcess:
         """
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def connect(self) -> http.client.HTTPConnection:
+        """
+        Make a connection, which begins with its first request.
+        """
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def ask(
         self,
         method: str,
@@ -175,7 +181,7 @@ class DaemonProcess:
 
         :raises http.client.IncompleteRead: The answer broke off.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.connect()
         try:
             sent = dict(headers or {})
             if token is not None:

@@ -15,7 +15,7 @@ from unittest import SkipTest
 from attrs import define
 
 from tests.doubles.certificates import Authority
-from tests.functional.daemons import ALICE, API_CONFIG, CACHE_CONFIG, Answer, DaemonProcess, DaemonTestCase
+from tests.functional.daemons import ALICE, API_CONFIG, CACHE_CONFIG, DaemonProcess, DaemonTestCase
 
 DATA = bytes(range(256)) * 20000
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -36,25 +36,6 @@ class TlsDaemon(DaemonProcess):
         """
         context = ssl.create_default_context(cafile=str(self.ca_file))
         return http.client.HTTPSConnection(self.host, self.port, timeout=60, context=context)
-
-    def ask(  # type: ignore[override]
-        self,
-        method: str,
-        path: str,
-        token: str | None = ALICE,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Answer:
-        connection = self.connect()
-        try:
-            sent = dict(headers or {})
-            if token is not None:
-                sent["X-Auth-Token"] = token
-            connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
 
 
 class TlsTests(DaemonTestCase):
@@ -83,10 +64,10 @@ class TlsTests(DaemonTestCase):
         Create an image with data.
         """
         document = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
-        created = self.api.ask("POST", "/v2/images", body=document)
+        created = self.api.ask("POST", "/v2/images", ALICE, document)
         self.assertTrue(created.headers["location"].startswith(f"https://localhost:{self.api.port}/v2/images/"))
         image_id: str = json.loads(created.body)["id"]
-        self.assertEqual(self.api.ask("PUT", f"/v2/images/{image_id}/file", body=DATA, headers=OCTETS).status, 204)
+        self.assertEqual(self.api.ask("PUT", f"/v2/images/{image_id}/file", ALICE, DATA, OCTETS).status, 204)
         return image_id
 
     def test_data(self) -> None:
@@ -95,15 +76,15 @@ class TlsTests(DaemonTestCase):
         """
         image_id = self.create()
         path = f"/v2/images/{image_id}/file"
-        self.assertEqual(self.api.ask("GET", path).body, DATA)
-        first = self.cache.ask("GET", path)
+        self.assertEqual(self.api.ask("GET", path, ALICE).body, DATA)
+        first = self.cache.ask("GET", path, ALICE)
         self.assertEqual((first.headers["x-cache"], first.body == DATA), ("fill", True))
         # The entry is complete a moment after its first client has everything.
-        self.wait_for(lambda: self.cache.ask("GET", path).headers["x-cache"] == "hit")
-        self.assertEqual(self.cache.ask("GET", path).body, DATA)
-        part = self.cache.ask("GET", path, headers={"Range": "bytes=100-4000099"})
+        self.wait_for(lambda: self.cache.ask("GET", path, ALICE).headers["x-cache"] == "hit")
+        self.assertEqual(self.cache.ask("GET", path, ALICE).body, DATA)
+        part = self.cache.ask("GET", path, ALICE, headers={"Range": "bytes=100-4000099"})
         self.assertEqual((part.status, part.body), (206, DATA[100:4000100]))
-        versions = json.loads(self.cache.ask("GET", "/versions").body)["versions"]
+        versions = json.loads(self.cache.ask("GET", "/versions", ALICE).body)["versions"]
         self.assertEqual(versions[0]["links"][0]["href"], f"https://localhost:{self.cache.port}/v2/")
 
     def test_plain(self) -> None:
