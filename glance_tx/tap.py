@@ -333,7 +333,7 @@ class _Service:
         callers = Callers(self._foundation.strategy.identity)
         endpoint = edge.endpoint
         VersionRoutes(endpoint).mount(edge.app)
-        ImageRoutes(catalog, callers, endpoint, limits.page_limit_default).mount(edge.app)
+        ImageRoutes(catalog, callers, endpoint, self._reactor, limits.page_limit_default).mount(edge.app)
         ImageDataRoutes(self._transfers, callers).mount(edge.app)
         SchemaRoutes(callers, rules).mount(edge.app)
         ActionRoutes(Activation(self._repository, access, self._events), callers).mount(edge.app)

@@ -151,7 +151,7 @@ class Access:
         return {**image.properties, **facts}
 
     def _shown(self, image: Image, caller: Caller) -> bool:
-        if image.owner is None or image.visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}:
+        if image.owner is None or image.visibility is Visibility.PUBLIC or image.visibility is Visibility.COMMUNITY:
             return True
         if image.owner == caller.project_id or image.is_shared_with(caller.project_id):
             return True

@@ -122,5 +122,7 @@ class PropertyGuard:
         """
         Leave out what the caller may not read.
         """
+        if self._protections.sections is None:
+            return image
         properties = {name: value for name, value in image.properties.items() if self.sees(name)}
         return image if len(properties) == len(image.properties) else evolve(image, properties=properties)

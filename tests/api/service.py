@@ -149,7 +149,7 @@ class ServiceTestCase(ServingTestCase):
         catalog = Catalog(self.images, access, reclaimer, events, self.now, settings, locations=locations)
         for routes in (
             VersionRoutes(endpoint),
-            ImageRoutes(catalog, callers, endpoint, 25),
+            ImageRoutes(catalog, callers, endpoint, reactor, 25),
             ImageDataRoutes(self.transfers, callers),
             SchemaRoutes(callers, self.rules),
             ActionRoutes(Activation(self.images, access, events), callers),

@@ -14,6 +14,7 @@ from glance_tx.api.v2.filters import parse_filter
 from glance_tx.api.v2.query import parse_image_query, query_pairs
 from glance_tx.domain.errors import InvalidQuery
 from glance_tx.domain.filters import Between
+from glance_tx.domain.images import Image
 from glance_tx.web.errors import BadRequest
 from tests.api.service import UNKNOWN_ID, SqlServiceTestCase
 
@@ -403,6 +404,18 @@ class ListTests(SqlServiceTestCase):
             reply = await self.call("GET", f"/v2/images?{query}")
             shown: dict[str, Any] = reply.json
             self.assertEqual((query, len(shown["images"]), "next" in shown), (query, found, more))
+
+    async def test_long_pages(self) -> None:
+        """
+        A page that is made in several turns has all of its images, in order.
+        """
+        now = self.now()
+        for number in range(600):
+            await self.images.add(Image(f"{number:08}-0000-4000-8000-{0:012}", now, now, owner="p1"))
+        for limit in (249, 250, 251, 500, 600, 1000):
+            reply = await self.call("GET", f"/v2/images?limit={limit}&sort=id:asc")
+            numbers = [int(image["id"][:8]) for image in reply.json["images"]]
+            self.assertEqual(numbers, list(range(min(limit, 600))))
 
     async def test_markers(self) -> None:
         """

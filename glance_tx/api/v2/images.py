@@ -4,10 +4,13 @@ Routes of image records.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
 
 from glance_tx.api.v2.patch import OLDER_PATCH, PATCH_MEDIA_TYPES, parse_patch
 from glance_tx.api.v2.query import first_link, next_link, parse_image_query, query_pairs
+from glance_tx.api.v2.turns import in_turns
 from glance_tx.api.v2.views import image_view
 from glance_tx.domain.catalog import Catalog
 from glance_tx.domain.images import Image
@@ -23,16 +26,22 @@ from glance_tx.web.response import Response, json_response
 __all__ = ["ImageRoutes"]
 
 _LIST = "/v2/images"
+_AT_ONCE: Final = 250
+"""So many images of a page are made into JSON in one turn of the reactor, for about a millisecond."""
 
 
 class ImageRoutes:
     """
     Create, show, list, change and delete images (contract section 1.5).
 
+    :param clock: Gives others their turn.
     :param default_limit: Images in a page of the list where the client does not say.
     """
 
-    def __init__(self, catalog: Catalog, callers: Callers, endpoint: PublicEndpoint, default_limit: int) -> None:
+    def __init__(
+        self, catalog: Catalog, callers: Callers, endpoint: PublicEndpoint, clock: IReactorTime, default_limit: int
+    ) -> None:
+        self._clock = clock
         self._catalog = catalog
         self._callers = callers
         self._endpoint = endpoint
@@ -75,7 +84,7 @@ class ImageRoutes:
         pairs = query_pairs(request.uri.partition(b"?")[2])
         page = await self._catalog.list(caller, parse_image_query(pairs, self._default_limit))
         document: dict[str, object] = {
-            "images": [self._view(caller, image) for image in page.images],
+            "images": [self._view(caller, image) async for image in in_turns(self._clock, page.images, _AT_ONCE)],
             "first": first_link(_LIST, pairs),
             "schema": "/v2/schemas/images",
         }
