@@ -1,4 +1,5 @@
-# Two commands: `make demo` shows both daemons at work, `make test` runs every test.
+# Three commands: `make demo` shows both daemons at work, `make test` runs every test, `make bench` compares image data
+# with nginx, Varnish and stock Glance (bench/README.rst).
 # DEMO_ONCE=1 make demo   the same demonstration, ending by itself
 # PYTHON=python3.12 make  another interpreter than the newest one found
 
@@ -7,7 +8,7 @@ PYTHON ?= $(shell for wanted in "sys, ensurepip, venv" sys; do for p in python3.
 	"$$p" -c "import $$wanted; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && { echo $$p; exit; }; done; done)
 VENV ?= .venv
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -15,6 +16,15 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tox-installed
 	@$(VENV)/bin/tox run
+
+# CASES=download,herd ROUNDS=3   some cases only, another number of rounds       QUICK=1   small images
+# BENCH_PEERS=FOLDER   where stock Glance is installed            BENCH_OUT=FOLDER   where JSON and chart are put
+BENCH_PEERS ?= .bench
+BENCH_OUT ?= $(if $(CASES)$(ROUNDS)$(QUICK),.bench,docs/performance)
+
+bench: $(VENV)/.installed
+	@$(VENV)/bin/python bench/image_data.py --cache $(BENCH_PEERS) --out $(BENCH_OUT) \
+		--cases "$(CASES)" $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(BENCH_OPTIONS)
 
 $(VENV)/bin/python:
 	@python="$(PYTHON)"; fail() { echo "make: $$1" >&2; exit 1; }; \

@@ -78,9 +78,11 @@ class StockGlance:
     uWSGI is off; ours is on.
 
     :param environment: A virtual environment with Glance and uWSGI.
+    :param caches: Whether it has its image cache before its store, with the driver that is its default.
     """
 
     environment: Path
+    caches: bool = False
 
     @contextmanager
     def __call__(self, url: sa.URL, folder: Path, processes: int) -> Iterator[ServerProcess]:
@@ -90,7 +92,7 @@ class StockGlance:
         port = free_port()
         shutil.copy(self.environment / "etc/glance/glance-api-paste.ini", folder)
         config = folder / "glance-api.conf"
-        config.write_text(_stock_config(url, folder, port))
+        config.write_text(_stock_config(url, folder, port) + (_stock_cache(folder, port) if self.caches else ""))
         (folder / "uwsgi.ini").write_text(_uwsgi_config(port, processes))
         programs = self.environment / "bin"
         _run([programs / "glance-manage", "--config-file", config, "db_sync"])
@@ -166,13 +168,24 @@ filesystem_store_datadir = {folder}/staging
 filesystem_store_datadir = {folder}/tasks
 [database]
 connection = {url.render_as_string(hide_password=False)}
-[paste_deploy]
-config_file = {folder}/glance-api-paste.ini
 [oslo_concurrency]
 lock_path = {folder}/locks
 [oslo_policy]
 enforce_scope = false
 enforce_new_defaults = false
+[paste_deploy]
+config_file = {folder}/glance-api-paste.ini
+"""
+
+
+def _stock_cache(folder: Path, port: int) -> str:
+    # It follows the section [paste_deploy].
+    return f"""\
+flavor = cachemanagement
+[DEFAULT]
+image_cache_dir = {folder}/cache
+image_cache_max_size = 53687091200
+worker_self_reference_url = http://{HOST}:{port}
 """
 
 

@@ -8,13 +8,17 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
+
+from usage import Family
 
 __all__ = ["HOST", "ServerFailed", "ServerProcess", "free_port", "server"]
 
@@ -22,9 +26,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 60
 STOP_SECONDS = 15
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-# Of /proc/<pid>/stat, counted from behind the program's name, which may have blanks.
-_SESSION, _USER_TICKS, _SYSTEM_TICKS = 3, 11, 12
+_ANSWER_POLL_SECONDS = 0.02
 
 
 class ServerFailed(Exception):
@@ -47,19 +49,18 @@ class ServerProcess:
     port: int
     pid: int
 
+    @property
+    def family(self) -> Family:
+        """
+        All its processes.
+        """
+        return Family(self.pid)
+
     def cpu_seconds(self) -> float:
         """
         Add up what its living processes have used of processors, in user and in kernel mode, to 10 ms.
         """
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                facts = stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            if int(facts[_SESSION]) == self.pid:
-                ticks += int(facts[_USER_TICKS]) + int(facts[_SYSTEM_TICKS])
-        return ticks / _TICKS
+        return self.family.cpu_seconds()
 
 
 def free_port() -> int:
@@ -80,12 +81,15 @@ def server(
     log: Path,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    *,
+    tls: bool = False,
 ) -> Iterator[ServerProcess]:
     """
     Run a server until the block is left.
 
     :param log: What it says is added to this file.
     :param folder: In which it is started; ours by default.
+    :param tls: Whether it speaks TLS; its certificate may be anything.
     :raises ServerFailed: It does not answer.
     """
     with log.open("ab") as out:
@@ -99,22 +103,32 @@ def server(
             start_new_session=True,
         )
     try:
-        _wait_until_up(process, name, port, log)
+        _wait_until_up(process, name, partial(_connection, port, tls=tls), log)
         yield ServerProcess(name, port, process.pid)
     finally:
         _stop(process)
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], name: str, port: int, log: Path) -> None:
+def _connection(port: int, *, tls: bool) -> http.client.HTTPConnection:
+    if not tls:
+        return http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(HOST, port, timeout=START_SECONDS, context=context)
+
+
+def _wait_until_up(
+    process: subprocess.Popen[bytes], name: str, connect: Callable[[], http.client.HTTPConnection], log: Path
+) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+        connection = connect()
         try:
             connection.request("GET", "/")
             connection.getresponse().read()
             return
         except (OSError, http.client.HTTPException):
-            time.sleep(0.1)
+            time.sleep(_ANSWER_POLL_SECONDS)
         finally:
             connection.close()
     said = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
@@ -126,5 +140,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+    finally:
+        # Children that did not end with it; none, as a rule.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
