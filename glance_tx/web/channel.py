@@ -29,7 +29,7 @@ from collections.abc import Callable
 from enum import Enum, Flag, auto
 from typing import Any, Final, Protocol
 
-from twisted.internet.interfaces import IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
@@ -113,6 +113,7 @@ class Channel(http.HTTPChannel):
         self._collecting: IDispatched | None = None
         """A request that is dispatched when its small body is in."""
         self._answering = False
+        self._addresses: tuple[IAddress, IAddress] | None = None
         self._read_bytes: int | None = None
         """What the transport reads at once of its own accord, where it says."""
         self._unsent = False
@@ -141,6 +142,25 @@ class Channel(http.HTTPChannel):
         super().connectionMade()
         self._read_bytes = getattr(self.transport, "bufferSize", None)
         self._idle.start()
+
+    def getPeer(self) -> IAddress:
+        """
+        Tell the address at the other end.
+        """
+        return self._both_addresses()[0]
+
+    def getHost(self) -> IAddress:
+        """
+        Tell the address at this end.
+        """
+        return self._both_addresses()[1]
+
+    def _both_addresses(self) -> tuple[IAddress, IAddress]:
+        # Every request asks for both, and the transport asks the kernel. Not known before the first request where
+        # a proxy's word on them comes first.
+        if self._addresses is None:
+            self._addresses = self.transport.getPeer(), self.transport.getHost()
+        return self._addresses
 
     def dataReceived(self, data: bytes) -> None:
         """

@@ -20,6 +20,7 @@ __all__ = ["HeadReader", "RequestHead", "RequestLine"]
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[\x21-\x22\x24-\x7e]+")  # printable, and no "#": a fragment is never sent
 _FIELD_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_FIELD: Final = re.compile(rb"(%b):(%b)" % (_TOKEN.pattern, _FIELD_VALUE.pattern))
 _HOST: Final = re.compile(rb"[0-9A-Za-z\-._~%!$&'()*+;=:\[\]]*")
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?]+)(/?.*)", re.IGNORECASE)
 _LONE_CR_OR_LF: Final = re.compile(rb"(?<!\r)\n|\r[^\n]")
@@ -187,14 +188,19 @@ def _parse_request_line(text: bytes) -> RequestLine:
 
 
 def _parse_field(text: bytes) -> tuple[bytes, bytes]:
+    field = _FIELD.fullmatch(text)
+    if field is None:
+        raise _malformed_field(text)
+    return field[1], field[2].strip(b" \t")
+
+
+def _malformed_field(text: bytes) -> BadRequest:
     if text[:1] in {b" ", b"\t"}:
-        raise BadRequest("folded header lines are not accepted")
-    name, colon, value = text.partition(b":")
+        return BadRequest("folded header lines are not accepted")
+    name, colon, _ = text.partition(b":")
     if not colon or not _TOKEN.fullmatch(name):
-        raise BadRequest("malformed header line")
-    if not _FIELD_VALUE.fullmatch(value):
-        raise BadRequest("a header value has a forbidden character")
-    return name, value.strip(b" \t")
+        return BadRequest("malformed header line")
+    return BadRequest("a header value has a forbidden character")
 
 
 def _check_host(line: RequestLine, headers: Headers) -> None:

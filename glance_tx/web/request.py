@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
@@ -75,6 +76,24 @@ class Request(server.Request):
         self.body = body
         self.notes = RequestNotes()
         self.request_id = request_ids(self.header("X-OpenStack-Request-ID")).request_id
+
+    def process(self) -> None:
+        """
+        Hand the request to the site's resource.
+
+        Twisted's own way also looks for the resource by the path's segments, of which ours has none.
+        """
+        site = self.channel.site
+        if not site.resource.isLeaf or self.path == b"*":
+            super().process()
+            return
+        self.site = site
+        self.responseHeaders.setRawHeaders(b"Server", [server.version])
+        self.responseHeaders.setRawHeaders(b"Date", [site.date()])
+        try:
+            self.render(site.resource)
+        except BaseException:
+            self.processingFailed(Failure())
 
     @property
     def client_host(self) -> str | None:
@@ -158,6 +177,17 @@ class EdgeSite(server.Site):
         super().__init__(resource, requestFactory=Request, reactor=reactor, timeout=None, parsePOSTFormSubmission=False)
         self.protocol = partial(Channel, reactor, limits)  # type: ignore[assignment]
         self.refuse = refuse
+        self._clock = reactor
+        self._date = (-1, b"")
+
+    def date(self) -> bytes:
+        """
+        Tell the time as HTTP does.
+        """
+        now = int(self._clock.seconds())
+        if self._date[0] != now:
+            self._date = now, http.datetimeToString(now)
+        return self._date[1]
 
     def startFactory(self) -> None:
         """

@@ -128,6 +128,23 @@ class RefusalTests(SynchronousTestCase):
     What could be understood in two ways is refused.
     """
 
+    def test_reasons(self) -> None:
+        """
+        A bad header line is refused with word of what is bad about it.
+        """
+        for line, reason in {
+            b" folded: 1": "folded header lines are not accepted",
+            b"\tfolded": "folded header lines are not accepted",
+            b"no colon": "malformed header line",
+            b"X : 1": "malformed header line",
+            b": 1": "malformed header line",
+            b"X: \x00": "a header value has a forbidden character",
+            b"X: \x7f": "a header value has a forbidden character",
+        }.items():
+            reader = HeadReader(EdgeLimits())
+            error = self.assertRaises(BadRequest, reader.feed, b"GET / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n")
+            self.assertEqual(str(error), reason)
+
     def assert_refused(self, *lines: bytes, version: bytes = b"HTTP/1.1", host: bytes = b"Host: there\r\n") -> None:
         with self.assertRaises(BadRequest, msg=repr(lines)):
             head_of(*lines, version=version, host=host)

@@ -4,6 +4,9 @@ Tests for `glance_tx.web.request`: what a request says of itself, and the site t
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
@@ -130,6 +133,86 @@ class ChannelTests(SynchronousTestCase):
         clock.advance(15)
         self.assertTrue(transport.disconnected)
 
+    def test_addresses(self) -> None:
+        """
+        Every request of a connection has the addresses of its two ends, and asks the transport for them once.
+        """
+        asked: list[str] = []
+        local, remote = IPv4Address("TCP", "192.0.2.1", 80), IPv4Address("TCP", "192.0.2.2", 1234)
+
+        class Transport(StringTransport):
+            def getPeer(self) -> IPv4Address:
+                asked.append("peer")
+                return remote
+
+            def getHost(self) -> IPv4Address:
+                asked.append("host")
+                return local
+
+        class Answering(Keeping):
+            def render(self, request: Request) -> Any:
+                super().render(request)
+                return b"here"
+
+        answering = Answering()
+        for _ in range(2):
+            channel = make_site(answering, Clock()).buildProtocol(None)
+            channel.makeConnection(Transport())
+            channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual([(r.getHost(), r.getClientAddress()) for r in answering.requests], [(local, remote)] * 4)
+        self.assertEqual(asked, ["peer", "host"] * 2)
+
+
+class ProcessTests(SynchronousTestCase):
+    """
+    How a request gets to the site's resource.
+    """
+
+    def answer(self, line: bytes, resource: Resource) -> bytes:
+        channel = make_site(resource, Clock()).buildProtocol(None)
+        transport = StringTransportWithDisconnection()
+        transport.protocol = channel
+        channel.makeConnection(transport)
+        channel.dataReceived(line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return transport.value()
+
+    def test_head(self) -> None:
+        """
+        An answer says when it was made, and by what.
+        """
+
+        class Answering(Keeping):
+            def render(self, request: Request) -> Any:
+                return b"here"
+
+        head, _, body = self.answer(b"GET /", Answering()).partition(b"\r\n\r\n")
+        self.assertEqual(body, b"here")
+        self.assertIn(b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n", head)
+        self.assertIn(b"\r\nServer: TwistedWeb/", head)
+
+    def test_star(self) -> None:
+        """
+        What is asked of the server as a whole is no resource's business.
+        """
+        kept = Keeping()
+        self.assertEqual(self.answer(b"OPTIONS *", kept)[:12], b"HTTP/1.1 200")
+        self.assertEqual(kept.requests, [])
+
+    def test_broken(self) -> None:
+        """
+        A resource that fails is answered for by 500, without detail.
+        """
+
+        class Broken(Keeping):
+            def render(self, request: Request) -> int:
+                raise ZeroDivisionError("detail")
+
+        answer = self.answer(b"GET /", Broken())
+        self.assertEqual(answer[:12], b"HTTP/1.1 500")
+        self.assertNotIn(b"detail", answer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class SiteTests(SynchronousTestCase):
     """
@@ -145,6 +228,17 @@ class SiteTests(SynchronousTestCase):
         HTTP/1.1 is the only protocol a TLS client can agree on.
         """
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+    def test_date(self) -> None:
+        """
+        The date is that of the clock, and goes on with it.
+        """
+        dates = []
+        for seconds in (0, 0.5, 0.5, 3600 * 24 - 1):
+            self.clock.advance(seconds)
+            dates.append(self.site.date())
+        self.assertEqual(dates[0], b"Thu, 01 Jan 1970 00:00:00 GMT")
+        self.assertEqual(dates[1:], [dates[0], b"Thu, 01 Jan 1970 00:00:01 GMT", b"Fri, 02 Jan 1970 00:00:00 GMT"])
 
     def test_no_access_log(self) -> None:
         """
