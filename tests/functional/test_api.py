@@ -5,68 +5,15 @@ Tests of the image service as a real process: what survives it, and how it start
 from __future__ import annotations
 
 import http.client
-import json
 import signal
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from glance_tx.streaming.units import MiB
-from tests.functional.daemons import ADMIN, ALICE, API_CONFIG, DaemonTestCase
-
-DATA = bytes(range(256)) * (8 * MiB // 256)
-OCTETS = {"Content-Type": "application/octet-stream"}
-
-
-class ApiTestCase(DaemonTestCase):
-    """
-    An image service.
-    """
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.api = self.make_daemon("glance-api", self.folder, API_CONFIG)
-        self.api.start()
-
-    def create(self) -> str:
-        """
-        Create an image without data.
-        """
-        document = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
-        created = self.api.ask("POST", "/v2/images", ALICE, document)
-        self.assertEqual(created.status, 201, created.body)
-        image_id: str = json.loads(created.body)["id"]
-        return image_id
-
-    def status(self, image_id: str) -> str:
-        """
-        Where an image stands.
-        """
-        status: str = json.loads(self.api.ask("GET", f"/v2/images/{image_id}", ALICE).body)["status"]
-        return status
-
-    def stored(self) -> list[str]:
-        """
-        Every file in the store, finished or not.
-        """
-        return sorted(path.name for path in (self.folder / "images").rglob("*") if path.is_file())
-
-    def begin_upload(self, image_id: str) -> socket.socket:
-        """
-        Send the head of an upload and half of its data.
-        """
-        connection = socket.create_connection(("127.0.0.1", self.api.port), timeout=30)
-        self.addCleanup(connection.close)
-        head = (
-            f"PUT /v2/images/{image_id}/file HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: {ALICE}\r\n"
-            f"Content-Type: application/octet-stream\r\nContent-Length: {len(DATA)}\r\n\r\n"
-        )
-        connection.sendall(head.encode() + DATA[: len(DATA) // 2])
-        self.wait_for(lambda: bool(self.stored()) and self.status(image_id) == "saving")
-        return connection
+from tests.functional.daemons import ADMIN, ALICE, API_CONFIG
+from tests.functional.service import DATA, OCTETS, ApiTestCase
 
 
 class UploadTests(ApiTestCase):
@@ -119,22 +66,16 @@ class UploadTests(ApiTestCase):
         """
         image_id = self.create()
         with ThreadPoolExecutor(20) as pool:
-            statuses = list(pool.map(lambda _: self.upload_status(image_id), range(20)))
+            statuses = list(pool.map(lambda _: self.upload(image_id), range(20)))
         self.assertEqual(sorted(statuses), [204] + [409] * 19)
         self.assertEqual(len(self.stored()), 1)
-
-    def upload_status(self, image_id: str) -> int:
-        """
-        Upload, and tell the answer's status.
-        """
-        return self.api.ask("PUT", f"/v2/images/{image_id}/file", ALICE, DATA, OCTETS).status
 
     def test_acknowledged_survives(self) -> None:
         """
         What was acknowledged survives a kill right after it.
         """
         image_id = self.create()
-        self.assertEqual(self.upload_status(image_id), 204)
+        self.assertEqual(self.upload(image_id), 204)
         self.api.kill()
         self.api.start()
         self.assertEqual(self.status(image_id), "active")
@@ -145,7 +86,7 @@ class UploadTests(ApiTestCase):
         Of a deleted image no data stay, whenever the service was killed.
         """
         image_id = self.create()
-        self.upload_status(image_id)
+        self.upload(image_id)
         with ThreadPoolExecutor(1) as pool:
             deletion = pool.submit(self.api.ask, "DELETE", f"/v2/images/{image_id}", ALICE)
             self.wait_for(lambda: self.api.ask("GET", f"/v2/images/{image_id}", ADMIN).status == 404)
@@ -177,16 +118,6 @@ class LifeTests(ApiTestCase):
             self.assertEqual(received + response.read(), DATA)
             connection.close()
             self.assertEqual(ending.result(), 0)
-
-    def refuses(self) -> bool:
-        """
-        Whether nobody listens.
-        """
-        try:
-            socket.create_connection(("127.0.0.1", self.api.port), timeout=5).close()
-        except ConnectionRefusedError:
-            return True
-        return False
 
     def refusal(self, config: str) -> str:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 from tests.functional.daemons import ADMIN, ALICE, API_CONFIG
-from tests.functional.test_api import ApiTestCase
+from tests.functional.service import ApiTestCase
 
 
 class SchemaFileTests(ApiTestCase):
