@@ -65,6 +65,7 @@ from glance_tx.stores.registry import build_store
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.streaming.units import MiB
 from glance_tx.telemetry.health import HealthChecks
+from glance_tx.telemetry.lag import ReactorLag
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.callers import Callers
 from glance_tx.web.compression import CompressionSettings, JsonCompression
@@ -73,7 +74,7 @@ from glance_tx.web.edge import Edge
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.ports import PortsTls
 from glance_tx.web.proxies import warn_of_trust
-from glance_tx.web.watching import watch_files
+from glance_tx.web.watching import watch_files, watch_lanes
 from glance_tx.workers.child import ParentLink
 from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, Handover
 from glance_tx.workers.options import WorkerSettings
@@ -237,6 +238,7 @@ class _Service:
         List what starts, in order.
         """
         return [
+            ReactorLag(self._reactor, self.edge.metrics),
             Part(stop=self._leave),
             Part(stop=self._foundation.strategy.stop),
             self._lanes,
@@ -310,6 +312,7 @@ class _Service:
 
     def _mount(self) -> None:
         edge, access = self.edge, self._foundation.access
+        watch_lanes(self._lanes, edge.metrics)
         edge.metrics.watch("uploads_in_progress", "Uploads that run, or clear up.", lambda: self._transfers.uploads)
         limits, formats = self._settings[LimitSettings], self._settings[FormatSettings]
         custom = self._foundation.custom

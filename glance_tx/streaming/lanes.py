@@ -213,6 +213,13 @@ class Lane:
         """
         return self._running is None and not self._queue
 
+    @property
+    def jobs(self) -> int:
+        """
+        How many jobs of this lane are not done yet.
+        """
+        return len(self._queue) + (self._running is not None)
+
     def _forget(self, waiting: Deferred[None]) -> None:
         self._idle.remove(waiting)
 
@@ -264,6 +271,21 @@ class Lanes:
         self._cold = _Share(reactor, pool, max(1, pool.max // 2))
         # A lane with work is kept alive by the pool and the reactor; one without need not be known.
         self._lanes: WeakSet[Lane] = WeakSet()
+
+    @property
+    def running(self) -> int:
+        """
+        How many jobs threads are at.
+        """
+        return len(self._pool.working)
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many jobs wait: for a thread, or for an earlier job of their lane.
+        """
+        # A thread that just finished a job counts as working until the reactor hears of it, and the other way round.
+        return max(0, sum(lane.jobs for lane in self._lanes) - self.running)
 
     def lane(self, name: str) -> Lane:
         """

@@ -5,7 +5,7 @@ Numbers for a monitoring system, in a registry of our own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
@@ -13,11 +13,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from glance_tx.telemetry.access import AccessRecord
 
-__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Metric", "Metrics", "RequestMetrics", "expose"]
+__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Merge", "Metric", "Metrics", "RequestMetrics", "expose"]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """From a show answered out of memory to the download of a terabyte."""
+
+
+Merge: TypeAlias = Literal["sum", "max", "min"]
+"""
+What the gauges of several processes come to together: parts of a whole are added up; of a flag or a limit that each
+process has for itself, the worst or the only one stands for all.
+"""
 
 
 @frozen
@@ -40,6 +47,7 @@ class Metrics:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._registry = CollectorRegistry()
+        self._merges: dict[str, Merge] = {"process_start_time_seconds": "min", "process_max_fds": "min"}
         # Memory, descriptors and CPU time, read from /proc when asked.
         ProcessCollector(registry=self._registry)
 
@@ -52,22 +60,32 @@ class Metrics:
         """
         return Counter(name, meaning, labels, namespace=self._prefix, registry=self._registry)
 
-    def gauge(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
+    def gauge(self, name: str, meaning: str, labels: Sequence[str] = (), *, merge: Merge = "sum") -> Gauge:
         """
         Make a number that goes up and down.
 
+        :param merge: What those of several processes come to together.
         :raises ValueError: The name is taken.
         """
-        return Gauge(name, meaning, labels, namespace=self._prefix, registry=self._registry)
+        made = Gauge(name, meaning, labels, namespace=self._prefix, registry=self._registry)
+        self._merges[f"{self._prefix}_{name}"] = merge
+        return made
 
-    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def watch(self, name: str, meaning: str, read: Callable[[], float], *, merge: Merge = "sum") -> None:
         """
         Make a gauge that is read when somebody asks for the metrics.
 
         :param read: Must not wait.
+        :param merge: What those of several processes come to together.
         :raises ValueError: The name is taken.
         """
-        self.gauge(name, meaning).set_function(read)
+        self.gauge(name, meaning, merge=merge).set_function(read)
+
+    def merge(self, name: str) -> Merge:
+        """
+        Tell what a metric of several processes comes to, by its full name.
+        """
+        return self._merges.get(name, "sum")
 
     def histogram(self, name: str, meaning: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
         """

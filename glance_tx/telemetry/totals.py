@@ -13,12 +13,13 @@ from glance_tx.telemetry.metrics import Exposition, Metric, Metrics, expose
 
 __all__ = ["Snapshot", "Totals", "snapshot"]
 
-Snapshot: TypeAlias = list[tuple[str, str, str, list[tuple[str, Mapping[str, str], float]]]]
-"""All metrics of a process as plain values: name, kind, meaning, and samples by name and labels."""
+Snapshot: TypeAlias = list[tuple[str, str, str, str, list[tuple[str, Mapping[str, str], float]]]]
+"""
+All metrics of a process as plain values: name, kind, meaning, what they come to together with those of others
+(`glance_tx.telemetry.metrics.Merge`), and samples by name and labels.
+"""
 
 _GROWING: Final = frozenset({"counter", "histogram", "gaugehistogram", "summary"})
-_SAME: Final = frozenset({"process_start_time_seconds", "process_max_fds"})
-"""Of no use when added up: the least one stands for all."""
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -32,29 +33,34 @@ def snapshot(metrics: Metrics) -> Snapshot:
             metric.name,
             metric.type,
             metric.documentation,
+            metrics.merge(metric.name),
             [(sample.name, sample.labels, sample.value) for sample in metric.samples],
         )
         for metric in metrics.collect()
     ]
 
 
+def _sum(a: float, b: float) -> float:
+    return a + b
+
+
+_MERGES: Final[Mapping[str, Callable[[float, float], float]]] = {"sum": _sum, "max": max, "min": min}
+
+
 @define
 class _Family:
     kind: str
     meaning: str
+    merge: str
     samples: dict[_Key, float] = field(factory=dict)
 
-    def take(self, name: str, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
+    def take(self, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
         for sample_name, labels, value in samples:
-            least = name in _SAME or sample_name.endswith("_created")
+            # When a counter was made is a moment, and the earliest one counts.
+            combine = min if sample_name.endswith("_created") else _MERGES[self.merge]
             key = (sample_name, tuple(sorted(labels.items())))
             there = self.samples.get(key)
-            combine: Callable[[float, float], float] = min if least else _sum
             self.samples[key] = value if there is None else combine(there, value)
-
-
-def _sum(a: float, b: float) -> float:
-    return a + b
 
 
 class Totals:
@@ -95,7 +101,13 @@ class Totals:
         _add(
             families,
             [
-                (name, family.kind, family.meaning, [(key[0], dict(key[1]), value) for key, value in samples])
+                (
+                    name,
+                    family.kind,
+                    family.meaning,
+                    family.merge,
+                    [(key[0], dict(key[1]), value) for key, value in samples],
+                )
                 for name, family in self._ended.items()
                 if (samples := family.samples.items())
             ],
@@ -114,5 +126,5 @@ class Totals:
 
 
 def _add(families: dict[str, _Family], report: Snapshot) -> None:
-    for name, kind, meaning, samples in report:
-        families.setdefault(name, _Family(kind, meaning)).take(name, samples)
+    for name, kind, meaning, merge, samples in report:
+        families.setdefault(name, _Family(kind, meaning, merge)).take(samples)

@@ -64,6 +64,7 @@ from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
+from glance_tx.telemetry.lag import ReactorLag
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
@@ -71,7 +72,7 @@ from glance_tx.web.edge import Edge
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.ports import PortsTls
 from glance_tx.web.proxies import warn_of_trust
-from glance_tx.web.watching import watch_files
+from glance_tx.web.watching import watch_files, watch_lanes
 
 __all__ = ["Options", "makeService"]
 
@@ -210,6 +211,7 @@ class _Node:
         List what starts, in order.
         """
         parts: list[IPart] = [
+            ReactorLag(self._reactor, self.edge.metrics),
             self._lanes,
             Part(stop=self._connections.closeCachedConnections),
             Part(stop=self._identity.stop),
@@ -346,14 +348,15 @@ class _Node:
 
     def _watch(self, metrics: Metrics) -> None:
         account = self._entries.account
+        watch_lanes(self._lanes, metrics)
         metrics.watch("used_bytes", "Room that cached images take.", lambda: account.used_bytes)
         metrics.watch("reserved_bytes", "Room promised to fills.", lambda: account.reserved_bytes)
-        metrics.watch("max_bytes", "Room that the cache may take.", lambda: account.max_bytes)
+        metrics.watch("max_bytes", "Room that the cache may take.", lambda: account.max_bytes, merge="max")
         metrics.watch("fills_begun", "Fills since the start.", lambda: self._fills.count)
         metrics.watch("hits_unsent", "Images with hits that the index does not have yet.", lambda: self._hits.unsent)
         metrics.watch("grants", "Permissions remembered.", lambda: self._grants.count)
         metrics.watch("changes_listening", "Whether changes are heard of.", lambda: self._changes.listening)
-        metrics.watch("index_reachable", "Whether the index answers.", lambda: self._hits.index_reachable)
+        metrics.watch("index_reachable", "Whether the index answers.", lambda: self._hits.index_reachable, merge="min")
 
     async def _begin_scan(self) -> None:
         # Beside serving: what is cached is found by name meanwhile, and only fills wait.

@@ -357,6 +357,22 @@ class LanesTests(TestCase):
         self.assertNotEqual(thread, self.reactor_thread)
         self.assertEqual(threading.get_ident(), self.reactor_thread)
 
+    async def test_counted(self) -> None:
+        """
+        Jobs that threads are at and jobs that wait are told, whatever they wait for; done ones are forgotten.
+        """
+        self.assertEqual((self.lanes.running, self.lanes.waiting), (0, 0))
+        go_on = threading.Event()
+        first, second = self.lanes.lane("first"), self.lanes.lane("second")
+        jobs = [lane.run(go_on.wait, 30) for lane in (first, first, second)]
+        jobs += [self.lanes.lane("third").read(go_on.wait, 30)]
+        # Two threads: the last lane waits for one, the second job of the first lane for the first job.
+        self.assertEqual((self.lanes.running, self.lanes.waiting), (2, 2))
+        go_on.set()
+        for job in jobs:
+            await job
+        self.assertEqual(self.lanes.waiting, 0)
+
     async def test_bounded(self) -> None:
         """
         However many lanes have work, no more jobs run at once than the pool has threads.

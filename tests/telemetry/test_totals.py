@@ -59,6 +59,19 @@ class TotalsTests(SynchronousTestCase):
         self.assertEqual(self.value("daemon_seconds_bucket", le="1.0"), 0)
         self.assertEqual(self.value("daemon_seconds_bucket", le="+Inf"), 2)
 
+    def test_flags(self) -> None:
+        """
+        Flags and limits are not added up: the largest or the least one counts, by labels.
+        """
+        for source, stale, reachable in (("a", 1, 0), ("b", 1, 1), ("c", 0, 1)):
+            metrics = Metrics("daemon")
+            metrics.gauge("stale", "Wrong.", ["file"], merge="max").labels("x").set(stale)
+            metrics.watch("reachable", "There.", lambda reachable=reachable: reachable, merge="min")
+            self.report(source, metrics)
+        self.assertEqual((self.value("daemon_stale", file="x"), self.value("daemon_reachable")), (1, 0))
+        self.totals.end("a")
+        self.assertEqual(self.value("daemon_reachable"), 1)
+
     def test_latest(self) -> None:
         """
         Of one process the latest report counts.

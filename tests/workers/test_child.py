@@ -89,7 +89,7 @@ class ParentLinkTests(TestCase):
         return [
             value
             for message in self.hear()
-            for _, _, _, samples in message.get("metrics", ())
+            for *_, samples in message.get("metrics", ())
             for name, _, value in samples
             if name == "daemon_requests_total"
         ]

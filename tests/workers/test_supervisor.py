@@ -385,7 +385,7 @@ class MetricsTests(SupervisorTestCase):
     """
 
     def report(self, process: MemoryProcess, count: float) -> None:
-        process.say(metrics=[["test_requests", "counter", "Requests.", [["test_requests_total", {}, count]]]])
+        process.say(metrics=[["test_requests", "counter", "Requests.", "sum", [["test_requests_total", {}, count]]]])
 
     def test_monotonic(self) -> None:
         """
