@@ -88,7 +88,8 @@ class Watch:
         while not self._stop.wait(1.0):
             for server in self.servers:
                 self.samples[server.name].append(Sample.take(server))
-            self.most_bytes = max(self.most_bytes, disk_bytes(self.folder))
+            # What comes and goes while the files are looked at one by one may be counted with both.
+            self.most_bytes = max(self.most_bytes, min(disk_bytes(self.folder) for _ in range(5)))
 
 
 def slope_per_minute(samples: Sequence[Sample]) -> float:

@@ -226,7 +226,7 @@ class Attempt:
 
     async def _give_up(self, reason: str) -> None:
         image_id = self._job.image_id
-        self._log.error("image {image_id} will not be prefetched: {reason}", image_id=image_id, reason=reason)
+        self._log.warn("image {image_id} will not be prefetched: {reason}", image_id=image_id, reason=reason)
         await self._settle(evolve(self._now(), state=JobState.FAILED, last_error=reason))
 
     async def _settle(self, job: Job) -> None:
