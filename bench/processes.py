@@ -43,11 +43,13 @@ class ServerProcess:
     :param name: What tables call it.
     :param port: Where it answers, at `HOST`.
     :param pid: Of the process that was started: the leader of a session that all its children are in.
+    :param start_seconds: From its start to its first answer, to `_ANSWER_POLL_SECONDS`.
     """
 
     name: str
     port: int
     pid: int
+    start_seconds: float = 0.0
 
     @property
     def family(self) -> Family:
@@ -92,6 +94,7 @@ def server(
     :param tls: Whether it speaks TLS; its certificate may be anything.
     :raises ServerFailed: It does not answer.
     """
+    began = time.monotonic()
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -104,7 +107,7 @@ def server(
         )
     try:
         _wait_until_up(process, name, partial(_connection, port, tls=tls), log)
-        yield ServerProcess(name, port, process.pid)
+        yield ServerProcess(name, port, process.pid, time.monotonic() - began)
     finally:
         _stop(process)
 

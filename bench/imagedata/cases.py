@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from imagedata import downloads, fills, ranges, uploads
+from imagedata import cold, downloads, encrypted, fills, idle, ranges, slow, sparse, uploads
 from imagedata.rows import Row
 from imagedata.site import Site
 
@@ -18,6 +18,11 @@ CASES: Mapping[str, Callable[[Site], Iterator[Row]]] = {
     "herd": fills.herd,
     "fill": fills.rows,
     "upload": uploads.rows,
+    "slow": slow.rows,
+    "cold": cold.rows,
+    "idle": idle.rows,
+    "tls": encrypted.rows,
+    "sparse": sparse.rows,
 }
 
 

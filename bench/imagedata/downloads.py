@@ -4,7 +4,7 @@ Hits, and whole images from the file store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from imagedata.client import Load
 from imagedata.rows import OURS, Figures, Goal, Row, Trial
@@ -75,14 +75,24 @@ def _stored_trials(site: Site, clients: int, size: int) -> Iterator[Trial]:
         yield _trial(STOCK, site, site.stock_uncached, site.image(site.stock_uncached, size), clients)
 
 
-def cached(site: Site, size: int | None = None) -> Image:
+def cached(
+    site: Site,
+    size: int | None = None,
+    target: ServerProcess | None = None,
+    fetch: Callable[[], Load] | None = None,
+) -> Image:
     """
-    See that our cache has an image.
+    See that a cache of ours has an image.
+
+    :param target: The one before our image service by default.
+    :param fetch: How it is downloaded; plainly by default.
     """
     image = site.image(site.api, size)
+    port = (target or site.cache).port
+    fetch = fetch or (lambda: download(site, port, image.path, 1))
     # The first one after a fill may still follow that.
     for _ in range(_TRIES):
-        load = download(site, site.cache.port, image.path, 1).require([200], image.size)
+        load = fetch().require([200], image.size)
         if load.clients[0].cache == "hit":
             break
     return image

@@ -19,7 +19,7 @@ from imagedata.transfers import CPU, LAST_BYTE, PEAK, costs
 from imagedata.upstreams import LoggedUpstream, RelayedUpstream, Upstream
 from processes import ServerProcess
 
-__all__ = ["herd", "rows"]
+__all__ = ["forget_ours", "herd", "rows"]
 
 HERD = 16
 AMPLIFICATION, FIRST_BYTE_AFTER = "amplification", "slowest_first_byte_after_upstream_ms"
@@ -82,7 +82,7 @@ def rows(site: Site) -> Iterator[Row]:
 
 def _contenders(site: Site, upstream_port: int) -> list[_Contender]:
     ours = site.cache if upstream_port == site.api.port else site.slow_cache
-    found = [_Contender(OURS, ours, ours.port, partial(_forget_ours, ours))]
+    found = [_Contender(OURS, ours, ours.port, partial(forget_ours, ours))]
     if site.nginx is not None:
         port = site.nginx.upstreams[upstream_port]
         found.append(_Contender(NGINX, site.nginx.process, port, partial(_forget_nginx, site, port)))
@@ -93,7 +93,10 @@ def _contenders(site: Site, upstream_port: int) -> list[_Contender]:
     return found
 
 
-def _forget_ours(target: ServerProcess, path: str) -> None:
+def forget_ours(target: ServerProcess, path: str) -> None:
+    """
+    Remove an image from a cache of ours.
+    """
     # It is kept a moment after the last byte; a fill that is still under way cannot be forgotten.
     identity = path.split("/")[3]
     ask(target, "DELETE", f"/v2/cache/{identity}")

@@ -74,7 +74,7 @@ def glance_cache(
     Run our caching tier before an image service.
     """
     port = free_port()
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     config = folder / "glance-cache.conf"
     certificates = f"cert_file = {tls.certificate}\nkey_file = {tls.key}" if tls else ""
     config.write_text(f"""\

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,14 +25,17 @@ from imagedata.tls import make_certificate
 from peers import STOCK, PeerMissing, StockGlance, glance_tx, installed
 from processes import HOST, ServerProcess
 
-__all__ = ["GIB", "MIB", "Image", "Site", "Sizes", "ask"]
+__all__ = ["GIB", "KIB", "MIB", "THROTTLE", "Image", "Site", "Sizes", "ask", "create", "wait_until"]
 
-MIB, GIB = 1 << 20, 1 << 30
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 THROTTLE = 100 * MIB
 """What the slow upstream gives, in bytes a second."""
 
 _T = TypeVar("_T")
+
+Starter = Callable[[], AbstractContextManager[ServerProcess]]
+"""Runs a server."""
 
 _WAIT_SECONDS = 60.0
 _WRITE_BYTES = 16 * MIB
@@ -122,15 +125,14 @@ class Site:
         """
         Our image service.
         """
-        folder = self._subfolder("glance-api")
-        return self._run(glance_tx(self._database(folder), folder, self.processes))
+        return self._run(self.fresh_api("glance-api")())
 
     @cached_property
     def cache(self) -> ServerProcess:
         """
         Our caching tier before it.
         """
-        return self._run(glance_cache(self.folder / "glance-cache", self.api.port, self.processes))
+        return self._run(self.fresh_cache("glance-cache")())
 
     @cached_property
     def cache_tls(self) -> ServerProcess:
@@ -176,14 +178,14 @@ class Site:
         """
         Stock Glance with its image cache before its file store.
         """
-        return self._try(STOCK, lambda: self._start_stock("stock", caches=True))
+        return self._start_stock("stock", caches=True)
 
     @cached_property
     def stock_uncached(self) -> ServerProcess | None:
         """
         Stock Glance as it is without a cache: how uploads, and a start, are compared.
         """
-        return self._try(STOCK, lambda: self._start_stock("stock-uncached", caches=False))
+        return self._start_stock("stock-uncached", caches=False)
 
     @cached_property
     def root(self) -> Path:
@@ -262,9 +264,36 @@ class Site:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def _start_stock(self, name: str, caches: bool) -> AbstractContextManager[ServerProcess]:
+    def fresh_api(self, name: str = "fresh-api") -> Starter:
+        """
+        Prepare an image service of ours, to be started any number of times.
+        """
         folder = self._subfolder(name)
-        return StockGlance(self.stock_environment(), caches)(self._database(folder), folder, self.processes)
+        return partial(glance_tx, self._database(folder), folder, self.processes)
+
+    def fresh_cache(self, name: str = "fresh-cache") -> Starter:
+        """
+        Prepare a caching tier of ours, to be started any number of times.
+        """
+        return partial(glance_cache, self.folder / name, self.api.port, self.processes)
+
+    def fresh_stock(self, name: str = "fresh-stock", caches: bool = False) -> Starter | None:
+        """
+        Prepare a stock Glance, to be started any number of times; ``None`` where it cannot be had.
+        """
+        if STOCK in self.missing:
+            return None
+        folder = self._subfolder(name)
+        try:
+            stock = StockGlance(self.stock_environment(), caches)
+        except PeerMissing as error:
+            self.missing[STOCK] = str(error)
+            return None
+        return partial(stock, self._database(folder), folder, self.processes)
+
+    def _start_stock(self, name: str, caches: bool) -> ServerProcess | None:
+        start = self.fresh_stock(name, caches)
+        return None if start is None else self._try(STOCK, start)
 
     def _database(self, folder: Path) -> sa.URL:
         # On SQLite, stock Glance refuses uploads that begin at the same time ("database is locked").
@@ -305,13 +334,13 @@ def ask(target: ServerProcess, method: str, path: str, body: Mapping[str, object
     return answered
 
 
-def create(target: ServerProcess) -> str:
+def create(target: ServerProcess, disk_format: str = "raw") -> str:
     """
     Create an image without data.
 
     :return: Its id.
     """
-    document = {"name": "bench", "disk_format": "raw", "container_format": "bare"}
+    document = {"name": "bench", "disk_format": disk_format, "container_format": "bare"}
     identity: str = json.loads(ask(target, "POST", "/v2/images", document))["id"]
     return identity
 
