@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
+from glance_tx.web.admission import Admission
 from glance_tx.web.channel import Channel
 from glance_tx.web.deadlines import StallTimer
 from glance_tx.web.head import RequestHead
@@ -81,6 +82,7 @@ class DrainingSite(EdgeSite):
     :param resource: Gets the requests.
     :param reactor: The clock of all deadlines.
     :param refuse: Answers what does not get as far as the resource.
+    :ivar admission: Counts its connections, together with those of other sites; ``None`` for no limit.
     """
 
     noisy = False
@@ -91,8 +93,10 @@ class DrainingSite(EdgeSite):
         reactor: IReactorTime,
         limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - a frozen value
         refuse: Refuse = plain_refusal,
+        admission: Admission | None = None,
     ) -> None:
         super().__init__(resource, reactor, limits, refuse)
+        self.admission = admission
         self.protocol = partial(DrainingChannel, reactor, limits)  # type: ignore[assignment]
         self._channels: set[DrainingChannel] = set()
         self._draining: list[Deferred[None]] = []
@@ -129,6 +133,8 @@ class DrainingSite(EdgeSite):
         Take note of a new connection.
         """
         self._channels.add(channel)
+        if self.admission is not None:
+            self.admission.joined()
         # One may have been accepted in the very moment in which the port was closed; it has time for a request.
         if self._draining:
             channel.retire()
@@ -138,6 +144,8 @@ class DrainingSite(EdgeSite):
         Take note of the end of a connection.
         """
         self._channels.discard(channel)
+        if self.admission is not None:
+            self.admission.left()
         self._check()
 
     def _check(self) -> None:

@@ -15,6 +15,7 @@ from glance_tx.telemetry.access import AccessLog, AccessRecord
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics, RequestMetrics
 from glance_tx.tls.server import ServerTls
+from glance_tx.web.admission import Admission
 from glance_tx.web.app import App, Rewrite
 from glance_tx.web.compression import JsonCompression
 from glance_tx.web.connections import DrainingSite
@@ -65,6 +66,7 @@ class Edge:
             count(record)
 
         self._tls = tls
+        self._admission = Admission(settings[HttpSettings].max_connections, self.metrics)
         trust = proxy_trust(settings)
         self.endpoint = PublicEndpoint(settings[ListenSettings].public_endpoint, trust)
         http = settings[HttpSettings]
@@ -89,7 +91,7 @@ class Edge:
         listen = self._settings[ListenSettings]
         endpoint = tcp_endpoint(self._reactor, listen.bind_host, listen.bind_port, listen.backlog)
         return [
-            _port(self._reactor, self._settings, self.app, endpoint, self._tls.api),
+            _port(self._reactor, self._settings, self.app, endpoint, self._tls.api, self._admission),
             *management_port(self._reactor, self._settings, self._management, self._tls.management),
         ]
 
@@ -98,7 +100,10 @@ class Edge:
         Make the services that listen in a worker: at its parent's sockets. What operators see is with the parent.
         """
         endpoints = [adopted_endpoint(self._reactor, inherited) for inherited in sockets]
-        return [_port(self._reactor, self._settings, self.app, endpoint, self._tls.api) for endpoint in endpoints]
+        return [
+            _port(self._reactor, self._settings, self.app, endpoint, self._tls.api, self._admission)
+            for endpoint in endpoints
+        ]
 
 
 def management_port(reactor: Any, settings: Settings, app: App, tls: ServerTls | None) -> Sequence[WebService]:
@@ -116,7 +121,12 @@ def management_port(reactor: Any, settings: Settings, app: App, tls: ServerTls |
 
 
 def _port(
-    reactor: Any, settings: Settings, app: App, endpoint: IStreamServerEndpoint, tls: ServerTls | None
+    reactor: Any,
+    settings: Settings,
+    app: App,
+    endpoint: IStreamServerEndpoint,
+    tls: ServerTls | None,
+    admission: Admission | None = None,
 ) -> WebService:
     http = settings[HttpSettings]
     limits = EdgeLimits(
@@ -129,7 +139,7 @@ def _port(
     return WebService(
         reactor,
         endpoint,
-        DrainingSite(app.resource(), reactor, limits, app.refuse),
+        DrainingSite(app.resource(), reactor, limits, app.refuse, admission),
         drain_seconds=settings[ListenSettings].drain_seconds,
         tls=tls,
     )

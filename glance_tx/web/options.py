@@ -181,6 +181,18 @@ class HttpSettings(Section):
             "direction. A slow client is no stalled one: there is no bound on the time of a transfer.",
         )
     )
+    max_connections: int = option(
+        cfg.IntOpt(
+            "max_connections",
+            min=1,
+            max=1_000_000,
+            default=2000,
+            help="Connections of clients that one process has at a time; with that many, others wait to be accepted "
+            "(as many as backlog says). The default suits two processors and 1 GiB of memory. Where thousands of "
+            "hosts download at once, raise it together with the process's limit of open files (LimitNOFILE of "
+            "systemd): a download takes two, and with several workers each has a limit of its own.",
+        )
+    )
     max_header_line_bytes: int = option(
         cfg.IntOpt(
             "max_header_line",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import frozen
 from twisted.application.service import Service
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
@@ -163,6 +164,8 @@ class WebService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        if self._site.admission is not None and isinstance(port, FileDescriptor):
+            self._site.admission.guard(port)
         _tune(getattr(port, "socket", None))
         self.log.info("serving on {address}", address=port.getHost())
 
@@ -170,6 +173,8 @@ class WebService(Service):
         port, self._port = self._port, None
         if port is None:
             return
+        if self._site.admission is not None and isinstance(port, FileDescriptor):
+            self._site.admission.leave(port)
         closed = maybeDeferred(port.stopListening)
         drained = self._site.drain()
         timer = self._clock.callLater(self._drain_seconds, self._cut)

@@ -68,7 +68,12 @@ password = hush
 CACHE = "[DEFAULT]\nimage_cache_dir = /c\n[upstream]\nurls = http://a\n"
 
 SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
-    HttpSettings: {"client_timeout_seconds": 60, "stall_seconds": 60, "max_header_line_bytes": 16384},
+    HttpSettings: {
+        "client_timeout_seconds": 60,
+        "stall_seconds": 60,
+        "max_connections": 2000,
+        "max_header_line_bytes": 16384,
+    },
     CorsSettings: {
         "allowed_origin": None,
         "allow_credentials": True,

@@ -12,11 +12,14 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IConsumer
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface import implementer
 
 from glance_tx.streaming.interfaces import IBodyProducer
 from glance_tx.telemetry.access import AccessRecord
+from glance_tx.telemetry.metrics import Metrics
+from glance_tx.web.admission import Admission
 from glance_tx.web.app import App
 from glance_tx.web.connections import DrainingSite
 from glance_tx.web.errors import ListenFailed
@@ -110,6 +113,43 @@ class WebServiceTests(TestCase):
         wire = await self.connect(service)
         wire.send(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertIn(b"200 OK", await wire.until(b"quick"))
+
+    async def test_too_many(self) -> None:
+        """
+        Whoever comes when there are too many connections waits, on whichever port, and is served when one of them ends.
+        """
+        metrics = Metrics("test")
+        self.site.admission = Admission(2, metrics)
+        services = [self.start(self.make_service()) for _ in range(2)]
+        kept = [await self.connect(service) for service in services]
+        for wire in kept:
+            wire.send(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+            await wire.until(b"quick")
+        waiting = [await self.connect(service) for service in services]
+        for wire in waiting:
+            wire.send(b"GET /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await deferLater(reactor, 0.05)
+        self.assertEqual((self.site.connection_count, [wire.received for wire in waiting]), (2, [b"", b""]))
+        kept[0].transport.loseConnection()
+        for wire in waiting:
+            self.assertIn(b"200 OK", await wire.ended())
+        found = {s.name: s.value for m in metrics.collect() for s in m.samples}
+        self.assertGreaterEqual(found["test_accept_pauses_total"], 1)
+        self.assertEqual((found["test_connections"], found["test_connections_max"]), (1, 2))
+
+    async def test_stops_while_full(self) -> None:
+        """
+        A service that lets nobody in stops as any other, and another one that shares its limit goes on.
+        """
+        self.site.admission = Admission(1, Metrics("test"))
+        stopping, going_on = (self.start(self.make_service()) for _ in range(2))
+        wire = await self.connect(stopping)
+        wire.send(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wire.until(b"quick")
+        await stopping.stopService()
+        other = await self.connect(going_on)
+        other.send(b"GET /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        self.assertIn(b"200 OK", await other.ended())
 
     async def test_ipv6(self) -> None:
         """
