@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
+from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entry import EntryState
 from glance_cache.errors import CacheFull, FolderUnusable
 from glance_cache.folder import footprint_bytes
@@ -132,7 +133,7 @@ class RoomTests(HousekeepingTestCase):
         await world.start()
         await world.fill(DATA, OTHER)
         writer = await world.store.begin(facts_of(DATA))
-        await writer.append(DATA[:10])
+        await writer.append(DATA[: CHUNK_BYTES + 1])
         self.assertEqual(await world.store.housekeeping.clean(0), Removed(0, 0))
         await writer.suspend()
         self.assertEqual(await world.store.housekeeping.clean(60), Removed(0, 0))
