@@ -15,7 +15,8 @@ All that this package takes from behind Twisted's fence is here, each with a tes
 - ``HTTPChannel._handlingRequest``: while it is true, the channel's own pauseProducing and resumeProducing leave the
   reading side of the socket alone. It is always true here, because this class decides about reading.
 - ``HTTPChannel._networkProducer``: the transport as a push producer, or a stand-in where it cannot be paused.
-- ``http._ChunkedTransferDecoder`` and ``http._MalformedChunkedDataError``: the chunked coding.
+- ``http._ChunkedTransferDecoder``, its ``length`` and ``_trailerHeaders``, and ``http._MalformedChunkedDataError``: the
+  chunked coding.
 
 The parsing half of ``HTTPChannel`` (``lineReceived`` and what it calls) is not used at all.
 """
@@ -35,8 +36,8 @@ from twisted.web import http
 from twisted.web.http_headers import Headers
 
 from glance_tx.web.deadlines import StallTimer
-from glance_tx.web.errors import RequestTimedOut, WebError
-from glance_tx.web.head import HeadReader, RequestHead, RequestLine
+from glance_tx.web.errors import BadRequest, RequestTimedOut, WebError
+from glance_tx.web.head import HeadReader, RequestHead, RequestLine, parse_field
 from glance_tx.web.incoming import IncomingBody
 from glance_tx.web.limits import EdgeLimits
 
@@ -44,6 +45,8 @@ __all__ = ["Channel", "IDispatched"]
 
 _UNKNOWN_LINE: Final = RequestLine(b"-", b"-", b"HTTP/1.1")
 """Stands in for the request line of a request that has none one can read."""
+
+_LONGEST_CHUNK: Final = 2**63 - 1
 
 
 class IDispatched(Protocol):
@@ -244,10 +247,17 @@ class Channel(http.HTTPChannel):
             return True
         try:
             self._chunks.dataReceived(self._next_piece())
-        except http._MalformedChunkedDataError as exc:  # noqa: SLF001
+            self._check_chunks(self._chunks)
+        except (http._MalformedChunkedDataError, BadRequest) as exc:  # noqa: SLF001
             if self._state is _State.BODY:
                 self._break_off(f"malformed chunk: {exc}")
         return True
+
+    @staticmethod
+    def _check_chunks(chunks: http._ChunkedTransferDecoder) -> None:
+        # A number of 64 bits or fewer is one number to everybody; a longer one may be cut off by somebody.
+        if chunks.state == "BODY" and chunks.length > _LONGEST_CHUNK:
+            raise BadRequest("a chunk is too long")
 
     def _read_fixed_body(self) -> None:
         left = (self._body.length or 0) - self._body.received
@@ -260,6 +270,9 @@ class Channel(http.HTTPChannel):
 
     def _chunks_ended(self, rest: bytes) -> None:
         if self._state is _State.BODY:  # and not answered and done with, in the middle of these chunks
+            assert self._chunks is not None  # noqa: S101  # it is what calls this
+            for line in self._chunks._trailerHeaders:  # noqa: SLF001
+                parse_field(bytes(line))  # nobody wants to know what it says, but where it ends
             self._unparsed = rest
             self._body_ended(b"")
 

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from glance_tx.web.errors import BadRequest, ExpectationUnknown, HeadTooLarge, UriTooLong
 from glance_tx.web.limits import EdgeLimits
 
-__all__ = ["HeadReader", "RequestHead", "RequestLine"]
+__all__ = ["HeadReader", "RequestHead", "RequestLine", "parse_field"]
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[\x21-\x22\x24-\x7e]+")  # printable, and no "#": a fragment is never sent
@@ -160,7 +160,7 @@ class HeadReader:
         for text in lines:
             if len(text) > self._limits.max_header_line_bytes:
                 raise HeadTooLarge("the bytes of a header line", self._limits.max_header_line_bytes)
-            headers.addRawHeader(*_parse_field(text))
+            headers.addRawHeader(*parse_field(text))
         _check_host(line, headers)
         return RequestHead(
             line=line,
@@ -187,7 +187,12 @@ def _parse_request_line(text: bytes) -> RequestLine:
     return RequestLine(method, path, version, authority=absolute[1])
 
 
-def _parse_field(text: bytes) -> tuple[bytes, bytes]:
+def parse_field(text: bytes) -> tuple[bytes, bytes]:
+    """
+    Take a header line apart, or a trailer: name and value.
+
+    :raises BadRequest: It is none.
+    """
     field = _FIELD.fullmatch(text)
     if field is None:
         raise _malformed_field(text)

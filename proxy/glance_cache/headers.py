@@ -31,11 +31,14 @@ def end_to_end(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
     """
     List the lines that are for the other end: neither hop-by-hop, nor named by Connection, nor about the framing
     of the message, which each connection has of its own.
+
+    A server behind may not tell underscores from dashes, as one of WSGI cannot: it is not to find a second length.
     """
     named = {name.strip().lower() for line in headers.getRawHeaders(b"connection", []) for name in line.split(b",")}
     for name, lines in headers.getAllRawHeaders():
         lowered = name.lower()
-        if lowered in HOP_BY_HOP or lowered in named or lowered == b"content-length":
+        dashed = lowered.replace(b"_", b"-")
+        if dashed in HOP_BY_HOP or dashed == b"content-length" or lowered in named:
             continue
         for line in lines:
             yield name, line

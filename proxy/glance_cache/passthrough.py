@@ -17,7 +17,7 @@ from glance_cache.links import Links
 from glance_tx.streaming.ranges import parse_content_range
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.units import MiB
-from glance_tx.web.credentials import strip_identity_headers
+from glance_tx.web.credentials import CREDENTIAL_HEADERS, strip_identity_headers
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response
 
@@ -32,6 +32,8 @@ _API_PATH: Final = re.compile(rb"/v2(?:\.[0-9]+)?/")
 
 # Set anew on this node's own connection to the upstream, or answered by this node itself.
 _NOT_PASSED_ON: Final = frozenset({b"host", b"expect", b"x-openstack-request-id", b"forwarded"})
+# Spelled with underscores they could be taken for a second one, of which this node knows nothing.
+_CREDENTIALS: Final = frozenset(name.lower().encode("ascii") for name in CREDENTIAL_HEADERS)
 # What proxies say of a client. An upstream that trusts this node must not be told it by just anybody; and links in its
 # answers are led back here, whatever it believes.
 _PROXY_HEADERS: Final = b"x-forwarded-"
@@ -98,6 +100,8 @@ class PassThrough:
         for name, value in end_to_end(request.requestHeaders):
             # A WSGI server cannot tell underscores from dashes.
             dashed = name.lower().replace(b"_", b"-")
+            if dashed != name.lower() and dashed in _CREDENTIALS:
+                continue
             if name.lower() not in _NOT_PASSED_ON and not dashed.startswith(_PROXY_HEADERS):
                 headers.addRawHeader(name, value)
         strip_identity_headers(headers)

@@ -41,3 +41,10 @@ class EndToEndTests(SynchronousTestCase):
         """
         lines = [(b"Connection", b"close, X-One"), (b"connection", b" x-TWO ,"), (b"X-One", b"1"), (b"x-two", b"2")]
         self.assertEqual(self.kept(*lines, (b"x-three", b"3")), [(b"x-three", b"3")])
+
+    def test_underscores(self) -> None:
+        """
+        What frames the message does not get through in a spelling that some servers take for the same.
+        """
+        for name in (b"Content_Length", b"transfer_encoding", b"Transfer_Encoding", b"Keep_Alive"):
+            self.assertEqual(self.kept((name, b"x"), (b"x_a", b"1")), [(b"x_a", b"1")])

@@ -122,6 +122,16 @@ class RequestTests(RelayTestCase):
         for line in lies:
             self.assertIsNone(request.header(line.partition(":")[0]), line)
 
+    async def test_other_spellings(self) -> None:
+        """
+        Neither does what a server that takes underscores for dashes could take for another token, or another length.
+        """
+        lies = ("X_Auth_Token: b", "x_storage-token: b", "X_SERVICE_TOKEN: b", "Content_Length: 5")
+        _, _, request = await self.exchange("GET", "/v2/images", "X-Auth-Token: a", *lies)
+        for line in lies:
+            self.assertIsNone(request.header(line.partition(":")[0]), line)
+        self.assertEqual(request.header("X-Auth-Token"), "a")
+
     async def test_request_id(self) -> None:
         """
         The upstream, the client and the log know a request by one name: the client's, if it has one.
