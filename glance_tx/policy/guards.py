@@ -77,11 +77,35 @@ _IMAGES: Final = {
 }
 
 _SERVICE: Final = {
-    "manage_image_cache": Guard("manage the cache of a stock Glance of old; asked for by nothing here"),
-    "cache_image": Guard("have an image cached", ("PUT /v2/cache/{image_id}",)),
-    "cache_list": Guard("list what is cached, and what is to be", ("GET /v2/cache",)),
+    "manage_image_cache": Guard(
+        "manage a cache by the routes of old",
+        (
+            "GET /v2/cached_images",
+            "DELETE /v2/cached_images",
+            "DELETE /v2/cached_images/{image_id}",
+            "GET /v2/queued_images",
+            "DELETE /v2/queued_images",
+            "PUT /v2/queued_images/{image_id}",
+            "DELETE /v2/queued_images/{image_id}",
+        ),
+    ),
+    "cache_image": Guard(
+        "have an image cached, or kept from eviction",
+        (
+            "PUT /v2/cache/{image_id}",
+            "POST /v2/cache/jobs",
+            "PUT /v2/cache/{image_id}/pin",
+            "DELETE /v2/cache/{image_id}/pin",
+        ),
+    ),
+    "cache_list": Guard(
+        "see what is cached, what is to be, and why",
+        ("GET /v2/cache", "GET /v2/cache/{image_id}", "GET /v2/cache/{image_id}/explain", "GET /v2/cache/jobs"),
+    ),
     "cache_delete": Guard("remove images from a cache", ("DELETE /v2/cache", "DELETE /v2/cache/{image_id}")),
-    "cache_clean": Guard("have a cache look for what is broken or stale", ("POST /v2/cache/clean",)),
+    "cache_clean": Guard(
+        "have a cache look for what is broken or stale", ("POST /v2/cache/clean", "POST /v2/cache/{image_id}/verify")
+    ),
     "cache_prune": Guard("have a cache make room down to its limit", ("POST /v2/cache/prune",)),
     "list_cached_nodes": Guard("list the nodes that have an image cached", ("GET /v2/cache/nodes/{image_id}",)),
     "stores_info_detail": Guard("see how stores are configured", ("GET /v2/info/stores/detail",)),

@@ -5,6 +5,7 @@ The entries of one cache: found, read, filled and removed, within the space ther
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -327,6 +328,12 @@ class EntryStore:
         Tell the states of the entries known by now, by a name that begins with the image id; cheaper than `inventory`.
         """
         return {entry.key: entry.state for entry in self._keeper if entry.state is not EntryState.GONE}
+
+    def complete_images(self) -> AbstractSet[str]:
+        """
+        Tell which images are here, whole.
+        """
+        return {entry.name.image_id for entry in self._keeper if entry.state is EntryState.COMPLETE}
 
     def inventory(self) -> Sequence[EntryInfo]:
         """

@@ -183,3 +183,22 @@ class PrefetchImpossible(CacheError):
 
     message = "this node cannot fetch images by itself: {self.reason}"
     reason: str
+
+
+@frozen
+class QueueFull(CacheError):
+    """
+    More images are to be queued than may be.
+    """
+
+    message = "no more than {self.limit} images can be queued ([cache] prefetch_queue_limit)"
+    limit: int
+
+
+@frozen
+class InventoryNotShared(CacheError):
+    """
+    Nodes do not know of each other's entries.
+    """
+
+    message = "nodes do not tell each other which images they have; ask each one for its own"

@@ -5,6 +5,7 @@ Downloads in progress: one for each image, however many clients wait for it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import evolve, frozen
@@ -228,6 +229,13 @@ class Fills:
         Find the fill of some data.
         """
         return self._running.get(EntryName.of(facts))
+
+    @property
+    def under_way(self) -> Sequence[Fill]:
+        """
+        Those that run now.
+        """
+        return tuple(self._running.values())
 
     def start(self, facts: ImageFacts, credentials: UpstreamCredentials, pace: Pace | None = None) -> Fill:
         """

@@ -89,6 +89,17 @@ class IUpstream(Interface):
         :raises UpstreamUnavailable: Nobody can be asked.
         """
 
+    async def find(query: Sequence[tuple[str, str]], credentials: UpstreamCredentials, most: int) -> Sequence[str]:
+        """
+        List images.
+
+        :param query: As the Image API has it, without ``limit`` and ``marker``.
+        :param most: How many at most.
+        :return: Their ids, in lower case, in the upstream's order.
+        :raises UpstreamRefused: The upstream answered with anything but a list.
+        :raises UpstreamUnavailable: Nobody can be asked.
+        """
+
 
 class IOwnCredentials(Interface):
     """

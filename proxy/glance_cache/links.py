@@ -19,7 +19,7 @@ __all__ = ["Links"]
 # An absolute link into the Image API; whatever precedes the version belongs to the service's own address.
 _API_LINK: Final = re.compile(r"https?://[^/?#]+(?:/[^?#]*?)?(/v[0-9]+(?:\.[0-9]+)?(?:[/?#].*)?)", re.IGNORECASE)
 
-_EXTRA_VERSIONS: Final = ("v2.16", "v2.14")
+_EXTRA_VERSIONS: Final = ("v2.18", "v2.16", "v2.14")
 """Clients look for these, under these very ids, before they use ``/v2/cache``."""
 
 

@@ -74,6 +74,16 @@ class StorageSettings(Section):
             "before a download is cached and not restored some time after. Stock's default.",
         )
     )
+    stall_seconds: int = option(
+        cfg.IntOpt(
+            "image_cache_stall_time",
+            min=0,
+            max=2**31,
+            default=86400,
+            help="Seconds after which a download that was left is removed when the cache is cleaned (POST "
+            "/v2/cache/clean). Until then it is gone on with, or makes room for others. Stock's default.",
+        )
+    )
 
 
 @frozen(kw_only=True)

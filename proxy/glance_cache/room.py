@@ -48,7 +48,7 @@ class RoomMaker:
         self._keeper = keeper
         self._folder = folder
         self._lane = lane
-        self._low_water_bytes = min(low_water_bytes, account.max_bytes)
+        self._low_water_bytes = low_water_bytes
         self._making = DeferredLock()
         self._pins = Pins(folder)
         self._pinned: set[str] = set()
@@ -139,8 +139,9 @@ class RoomMaker:
     def _victims(self, size_bytes: int, free_bytes: int) -> Sequence[Entry]:
         missing = self._account.taken_bytes + size_bytes - self._account.max_bytes
         wanted = missing
-        if missing > 0 and size_bytes <= self._low_water_bytes:
-            wanted = self._account.taken_bytes + size_bytes - self._low_water_bytes
+        low_water_bytes = min(self._low_water_bytes, self._account.max_bytes)
+        if missing > 0 and size_bytes <= low_water_bytes:
+            wanted = self._account.taken_bytes + size_bytes - low_water_bytes
         victims = self._choose(wanted)
         freed = sum(victim.room.size_bytes for victim in victims)
         if freed < missing:

@@ -24,7 +24,6 @@ STOCK_OPTIONS: Final = StockOptions(
             {
                 "image_cache_driver": _OWN,
                 "image_cache_sqlite_db": _OWN,
-                "image_cache_stall_time": "a download that was cut off is resumed, or removed, at start",
                 "cache_prefetcher_interval": "what is queued is fetched at once",
                 "worker_self_reference_url": "[cache] node_name tells nodes apart",
                 "enabled_backends": "image data comes from [upstream] urls",

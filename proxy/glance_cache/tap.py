@@ -35,7 +35,9 @@ from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import ICacheIndex, IOwnCredentials, UpstreamCredentials
 from glance_cache.jobs import Job, JobState
 from glance_cache.links import Links
-from glance_cache.management import ManagementRoutes, ManagementTools, Managers
+from glance_cache.management import mount_management
+from glance_cache.management_tools import ManagementTools
+from glance_cache.managers import Managers
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.own import FixedCredentials, KeystoneCredentials
 from glance_cache.pace import Bandwidth
@@ -336,15 +338,19 @@ class _Node:
             self._recipients.notifier,
         ).mount(app)
         tools = ManagementTools(
-            self._entries,
-            self._index,
-            self._settings[CacheSettings].node_name,
-            self._upstream,
-            self._prefetcher,
-            self._hits.totals,
-            self._reactor.seconds,
+            entries=self._entries,
+            fills=self._fills,
+            grants=self._grants,
+            index=self._index,
+            node=self._settings[CacheSettings].node_name,
+            upstream=self._upstream,
+            prefetcher=self._prefetcher,
+            own=self._own_credentials(),
+            totals=self._hits.totals,
+            now=self._reactor.seconds,
+            queue_limit=self._settings[PrefetchSettings].queue_limit,
         )
-        ManagementRoutes(tools, managers).mount(app)
+        mount_management(app, tools, managers, float(self._settings[StorageSettings].stall_seconds))
 
     def _watch(self, metrics: Metrics) -> None:
         account = self._entries.account

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 import orjson
 from twisted.internet.interfaces import IReactorTime
@@ -18,12 +19,16 @@ from glance_cache.client import Exchange, UpstreamClient
 from glance_cache.errors import UpstreamMismatch, UpstreamRefused
 from glance_cache.headers import end_to_end
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.names import is_image_id
 from glance_tx.streaming.interfaces import IBodySource
 from glance_tx.streaming.units import KiB, MiB
 
 REFUSAL_BYTES: Final = 64 * KiB
 RECORD_BYTES: Final = 4 * MiB
 """The most of an image record, or of a refusal, that is taken into memory."""
+
+_PAGE_IMAGES: Final = 200
+"""So many records are well below those bytes, as a rule."""
 
 PROBE_AGAIN_SECONDS: Final = 600.0
 """An upstream that did not know HEAD of image data is asked again after this long: it may have been replaced."""
@@ -72,6 +77,14 @@ def _usable(algorithm: str | None, value: str | None) -> bool:
         return False
     # The digests of variable length (shake_128, shake_256) say 0 here and cannot be told from the name alone.
     return len(value) == 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
+
+
+def _image_ids(page: Mapping[str, object]) -> Iterator[str]:
+    images = page.get("images")
+    for image in images if isinstance(images, list) else ():
+        image_id = image.get("id") if isinstance(image, dict) else None
+        if isinstance(image_id, str) and is_image_id(image_id.lower()):
+            yield image_id.lower()
 
 
 @implementer(IBodySource)
@@ -156,18 +169,37 @@ class GlanceUpstream:
         """
         See `IUpstream.show`.
         """
+        return await self._get_json(f"/v2/images/{image_id}", credentials, image_id)
+
+    async def find(
+        self, query: Sequence[tuple[str, str]], credentials: UpstreamCredentials, most: int
+    ) -> Sequence[str]:
+        """
+        See `IUpstream.find`.
+        """
+        found: dict[str, None] = {}
+        target: object = f"/v2/images?{urlencode([*query, ('limit', str(min(most, _PAGE_IMAGES)))])}"
+        # A list that leads nowhere ends all the same: each page must bring something new.
+        while isinstance(target, str) and target.startswith("/v2/images?") and len(found) < most:
+            page = await self._get_json(target, credentials, "a list of images")
+            known = len(found)
+            found.update(dict.fromkeys(_image_ids(page)))
+            target = page.get("next") if len(found) > known else None
+        return list(found)[:most]
+
+    async def _get_json(self, target: str, credentials: UpstreamCredentials, what: str) -> Mapping[str, object]:
         headers = credential_headers(credentials)
         headers.setRawHeaders("Accept", ["application/json"])
-        answer = await self._client.exchange("GET", f"/v2/images/{image_id}", headers)
+        answer = await self._client.exchange("GET", target, headers)
         if answer.status != 200:
             raise await self._refusal(answer)
         try:
-            record = orjson.loads(await self._client.collect(answer, RECORD_BYTES))
+            document = orjson.loads(await self._client.collect(answer, RECORD_BYTES))
         except orjson.JSONDecodeError as error:
-            raise UpstreamMismatch(image_id, "the upstream's record is not JSON") from error
-        if not isinstance(record, dict):
-            raise UpstreamMismatch(image_id, "the upstream's record is not an object")
-        return record
+            raise UpstreamMismatch(what, "the upstream's record is not JSON") from error
+        if not isinstance(document, dict):
+            raise UpstreamMismatch(what, "the upstream's record is not an object")
+        return document
 
     async def _facts_of_head(self, image_id: str, answer: Exchange) -> ImageFacts | None:
         if answer.status == 204:

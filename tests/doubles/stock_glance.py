@@ -45,7 +45,9 @@ class StockImage:
 @define
 class StockGlance:
     """
-    The server. ``requests`` lists what it was asked: method, path, and Range.
+    The server. ``requests`` lists what it was asked: method, path, and Range; ``queries`` what lists were asked for.
+
+    :ivar most_listed: So many images are on a page at most.
 
     :ivar seekable: Whether its store can serve a Range.
     :ivar chunked: Whether it sends data without saying how long it is, as stock does for a store of some kinds.
@@ -62,9 +64,12 @@ class StockGlance:
     documents: dict[str, tuple[int, bytes]] = field(factory=dict)
     knows_head: bool = False
     requests: list[tuple[str, str, str | None]] = field(factory=list)
+    queries: list[str] = field(factory=list)
+    most_listed: int = 1000
     app: Klein = field(factory=Klein)
 
     def __attrs_post_init__(self) -> None:
+        self.app.route("/v2/images", methods=["GET"])(self.list)
         self.app.route("/v2/images/<image_id>", methods=["GET"])(self.show)
         self.app.route("/v2/images/<image_id>/file", methods=["GET", "HEAD"])(self.file)
         self.app.route("/v2/images/<image_id>", methods=["PATCH"])(self.change)
@@ -80,6 +85,26 @@ class StockGlance:
         return sum(
             method == "GET" and path.endswith("/file") and asked != "bytes=0-0" for method, path, asked in self.requests
         )
+
+    def list(self, request: IRequest) -> bytes:
+        """
+        List by name and limit, in the order of the images, and go on after a marker.
+        """
+        self._note(request)
+        self.queries.append(request.uri.decode().partition("?")[2])
+        token = request.getHeader("X-Auth-Token") or ""
+        if token not in self.tokens:
+            request.setResponseCode(401)
+            return _say(request, b"refused")
+        limit = min(int(request.args.get(b"limit", [b"25"])[0]), self.most_listed)
+        marker = request.args.get(b"marker", [b""])[0].decode()
+        ids = [image.id for image in self.images.values() if token in image.viewers | image.downloaders]
+        ids = ids[ids.index(marker) + 1 if marker else 0 :]
+        document: dict[str, object] = {"images": [self.images[image_id].record() for image_id in ids[:limit]]}
+        if len(ids) > limit:
+            document["next"] = f"/v2/images?limit={limit}&marker={ids[limit - 1]}"
+        request.setHeader("Content-Type", "application/json")
+        return _say(request, json.dumps(document).encode())
 
     def show(self, request: IRequest, image_id: str) -> bytes:
         self._note(request)

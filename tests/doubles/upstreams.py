@@ -5,7 +5,7 @@ Upstreams that do what a test says, step by step: one behind the interface, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -114,6 +114,11 @@ class ScriptedUpstream:
             self.sources[-1].send(self.ready[image_id][offset:])
             self.sources[-1].end()
         return self.sources[-1]
+
+    async def find(
+        self, query: Sequence[tuple[str, str]], credentials: UpstreamCredentials, most: int
+    ) -> Sequence[str]:
+        return list(self.facts)[:most]
 
     async def show(self, image_id: str, credentials: UpstreamCredentials) -> Mapping[str, object]:
         outcome = self.records[image_id]

@@ -133,9 +133,9 @@ class VersionTests(SynchronousTestCase):
         """
         The versions that stand for cache management are there, once.
         """
-        for names in ((), ("v2.14",), ("v2.16", "v2.14"), ("v2.17",)):
+        for names in ((), ("v2.14",), ("v2.16", "v2.14"), ("v2.17",), ("v2.18",)):
             listed = [version["id"] for version in self.versions(self.document(*names))["versions"]]
-            self.assertEqual(sorted(set(listed) | {"v2.14", "v2.16"}), sorted(listed))
+            self.assertEqual(sorted(set(listed) | {"v2.14", "v2.16", "v2.18"}), sorted(listed))
             for version in self.versions(self.document(*names))["versions"]:
                 self.assertIn(version["status"], {"CURRENT", "SUPPORTED"})
 

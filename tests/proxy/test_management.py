@@ -12,7 +12,9 @@ from typing import Any
 from glance_cache.errors import IndexUnavailable
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, UpstreamCredentials
-from glance_cache.management import ManagementRoutes, ManagementTools, Managers
+from glance_cache.management import mount_management
+from glance_cache.management_tools import ManagementTools
+from glance_cache.managers import Managers
 from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_run import PrefetchTools
@@ -85,8 +87,8 @@ class ManagementTestCase(NodeTestCase):
         self.index = SqliteIndex(Path(self.mktemp()).absolute(), self.lanes.lane("index"), reactor)
         self.totals = {IMAGE: HitTotals(7, 7 * len(DATA), LAST_AT)}
         self.prefetcher = None
+        self.credentials = FixedCredentials(UpstreamCredentials(auth_token="admin"))
         if self.has_credentials:
-            credentials = FixedCredentials(UpstreamCredentials(auth_token="admin"))
             self.prefetcher = Prefetcher(
                 PrefetchTools(
                     cache=self.cache,
@@ -94,26 +96,29 @@ class ManagementTestCase(NodeTestCase):
                     index=self.index,
                     node=NODE,
                     worker="worker",
-                    credentials=credentials,
+                    credentials=self.credentials,
                     clock=reactor,
                     told=lambda job, state: None,
                 ),
                 concurrency=1,
             )
-        self.routes = self.make_routes(self.index, identity)
-        self.routes.mount(app)
+        self.mount_with(app, self.index, identity)
 
-    def make_routes(self, index: Any, identity: IIdentity | None) -> ManagementRoutes:
+    def mount_with(self, app: App, index: Any, identity: IIdentity | None) -> None:
         tools = ManagementTools(
-            self.entries,
-            index,
-            NODE,
-            self.upstream,
-            self.prefetcher,
-            lambda image_id: self.totals.get(image_id, HitTotals()),
-            reactor.seconds,
+            entries=self.entries,
+            fills=self.fills,
+            grants=self.grants,
+            index=index,
+            node=NODE,
+            upstream=self.upstream,
+            prefetcher=self.prefetcher,
+            own=self.credentials if self.has_credentials else None,
+            totals=lambda image_id: self.totals.get(image_id, HitTotals()),
+            now=reactor.seconds,
+            queue_limit=3,
         )
-        return ManagementRoutes(tools, Managers(identity, PolicyEnforcer({})))
+        mount_management(app, tools, Managers(identity, PolicyEnforcer({})), 3600.0)
 
     async def ask_node(
         self, method: str, path: str, *lines: str, token: str | None = "admin", body: bytes = b""
@@ -233,7 +238,19 @@ class ListTests(ManagementTestCase):
         cached, queued = await self.listing()
         self.assertEqual(queued, [HIDDEN])
         by_id = {each["image_id"]: each for each in cached}
-        self.assertEqual(set(by_id[IMAGE]), {"image_id", "hits", "last_accessed", "last_modified", "size"})
+        ours = {"state", "present_bytes", "progress", "followers", "pinned", "verified"}
+        self.assertEqual(set(by_id[IMAGE]), {"image_id", "hits", "last_accessed", "last_modified", "size"} | ours)
+        self.assertEqual(
+            {key: by_id[IMAGE][key] for key in ours},
+            {
+                "state": "complete",
+                "present_bytes": len(DATA),
+                "progress": 1.0,
+                "followers": 0,
+                "pinned": False,
+                "verified": True,
+            },
+        )
         self.assertEqual((by_id[IMAGE]["hits"], by_id[IMAGE]["last_accessed"]), (7, LAST_AT))
         self.assertEqual((by_id[OTHER]["hits"], by_id[OTHER]["size"]), (0, 1000))
         self.assertGreaterEqual(by_id[OTHER]["last_modified"], before)
@@ -438,8 +455,22 @@ class OtherRequestTests(ManagementTestCase):
         """
         Other methods are not allowed, and told which are.
         """
-        for path, allowed in (("/v2/cache", "DELETE, GET"), (f"/v2/cache/{IMAGE}", "DELETE, PUT")):
-            for method in ("POST", "PATCH", "HEAD", "OPTIONS", "PUT" if path == "/v2/cache" else "GET"):
+        for path, allowed in (
+            ("/v2/cache", "DELETE, GET"),
+            (f"/v2/cache/{IMAGE}", "DELETE, GET, PUT"),
+            ("/v2/cache/clean", "POST"),
+            ("/v2/cache/prune", "POST"),
+            ("/v2/cache/jobs", "GET, POST"),
+            (f"/v2/cache/{IMAGE}/explain", "GET"),
+            (f"/v2/cache/{IMAGE}/verify", "POST"),
+            (f"/v2/cache/{IMAGE}/pin", "DELETE, PUT"),
+            (f"/v2/cache/nodes/{IMAGE}", "GET"),
+            ("/v2/cached_images", "DELETE, GET"),
+            (f"/v2/cached_images/{IMAGE}", "DELETE"),
+            ("/v2/queued_images", "DELETE, GET"),
+            (f"/v2/queued_images/{IMAGE}", "DELETE, PUT"),
+        ):
+            for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(allowed.split(", ")):
                 answer = await self.ask_node(method, path)
                 self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed), (method, path))
         self.assertEqual(self.glance.requests, [])
@@ -448,7 +479,7 @@ class OtherRequestTests(ManagementTestCase):
         """
         Other paths are not found.
         """
-        for path in ("/v2/cache/clean", "/v2/cache/prune", f"/v2/cache/nodes/{IMAGE}", f"/v2/cache/{IMAGE}/x/y"):
+        for path in ("/v2/cache/clean/x", f"/v2/cache/{IMAGE}/x", f"/v2/cache/{IMAGE}/x/y", f"/v2/cache/{IMAGE}/"):
             for method in ("GET", "POST", "DELETE"):
                 self.assertEqual(await self.status(method, path), 404, (method, path))
         self.assertEqual(self.glance.requests, [])
@@ -466,8 +497,8 @@ class NoIndexTests(ManagementTestCase):
     A node whose index is away.
     """
 
-    def make_routes(self, index: Any, identity: IIdentity | None) -> ManagementRoutes:
-        return super().make_routes(UnavailableIndex(), identity)
+    def mount_with(self, app: App, index: Any, identity: IIdentity | None) -> None:
+        super().mount_with(app, UnavailableIndex(), identity)
 
     async def test_try_later(self) -> None:
         """

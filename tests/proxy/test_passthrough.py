@@ -345,7 +345,7 @@ class VersionTests(RelayTestCase):
             answer = await client.answer()
             versions = json.loads(answer.body)["versions"]
             self.assertEqual(answer.status, status)
-            self.assertEqual([version["id"] for version in versions], ["v2.17", "v2.16", "v2.14"])
+            self.assertEqual([version["id"] for version in versions], ["v2.17", "v2.18", "v2.16", "v2.14"])
             self.assertEqual(
                 {link["href"] for each in versions for link in each["links"]}, {"http://node.example.com/v2/"}
             )

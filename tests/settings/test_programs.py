@@ -197,7 +197,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
 
 CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CacheListenSettings: LISTEN | {"bind_port": 9293},
-    StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30},
+    StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30, "stall_seconds": 86400},
     UpstreamSettings: {
         "urls": ("http://a",),
         "cafile": None,
