@@ -80,10 +80,9 @@ def _as_sqlalchemy(connection: sa.Connection, driver: Any, text: str, error: Any
         connection.invalidate(error)
     raised: DBAPIError = DBAPIError.instance(
         text,
-        None,
+        None,  # values may be secrets
         error,
         dialect.loaded_dbapi.Error,
-        hide_parameters=True,
         connection_invalidated=broken,
         dialect=dialect,
     )

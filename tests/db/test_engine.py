@@ -287,6 +287,9 @@ class DatabaseContract(DatabaseCase):
             await database.transact(insert, "a", readonly=True)
         self.assertEqual(await database.transact(names, readonly=True), [])
         await database.transact(insert, "a")
+        with self.assertRaises(FactualError):
+            await database.transact(insert, "b", readonly=True)
+        self.assertEqual(await database.transact(names), ["a"])
 
     async def test_a_look_leaves_no_transaction_open(self) -> None:
         """
@@ -622,6 +625,19 @@ class PostgresqlServerTests(OnPostgresql, ServerContract):
     sleep = "SELECT pg_sleep(10)"
     end_connection = "SELECT pg_terminate_backend({}, 5000)"
     count_connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+    async def test_a_transaction_brings_its_deadline(self) -> None:
+        """
+        A statement in a transaction has its deadline even where the session has lost its own, as behind a pooler.
+        """
+        database = await self.open(size=1, statement_seconds=0.3)
+        forget = "SET statement_timeout = 0"
+        await database.look(lambda connection: connection.exec_driver_sql(forget) and None)
+        for readonly in (False, True):
+            with self.assertRaises(CatalogUnavailable):
+                await database.transact(
+                    lambda connection: connection.exec_driver_sql("SELECT pg_sleep(3)").all(), readonly=readonly
+                )
 
     async def test_no_connection_is_idle_in_transaction(self) -> None:
         """

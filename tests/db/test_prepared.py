@@ -77,6 +77,8 @@ class PreparedContract:
         for shift, expected in ((0, [["a"]]), (1, [])):
             values = {"since": (MOMENT + timedelta(microseconds=shift)).astimezone(elsewhere), "other": object()}
             self.assertEqual(named.rows(self.connection, values), expected)
+        fixed = self.prepared(sa.select(THINGS.c.name).where(THINGS.c.moment == MOMENT.astimezone(elsewhere)))
+        self.assertEqual(fixed.rows(self.connection, {}), [["a"]])
 
     def test_it_is_no_transaction_by_itself(self: Any) -> None:
         """
