@@ -100,7 +100,14 @@ _SERVICE: Final = {
     ),
     "cache_list": Guard(
         "see what is cached, what is to be, and why",
-        ("GET /v2/cache", "GET /v2/cache/{image_id}", "GET /v2/cache/{image_id}/explain", "GET /v2/cache/jobs"),
+        (
+            "GET /v2/cache",
+            "GET /v2/cache/{image_id}",
+            "GET /v2/cache/{image_id}/explain",
+            "GET /v2/cache/jobs",
+            "GET /v2/cache/stats",
+            "GET /v2/cache/events",
+        ),
     ),
     "cache_delete": Guard("remove images from a cache", ("DELETE /v2/cache", "DELETE /v2/cache/{image_id}")),
     "cache_clean": Guard(

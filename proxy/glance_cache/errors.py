@@ -202,3 +202,13 @@ class InventoryNotShared(CacheError):
     """
 
     message = "nodes do not tell each other which images they have; ask each one for its own"
+
+
+@frozen
+class TooManyWatchers(CacheError):
+    """
+    As many clients watch this node as may.
+    """
+
+    message = "{self.limit} clients watch this node already ([cache] event_clients)"
+    limit: int

@@ -69,6 +69,17 @@ class Housekeeping:
             raise self._unusable(error) from error
         return _removed(evicted)
 
+    async def free_bytes(self) -> int:
+        """
+        Tell how much room the disk has left, whoever takes the rest.
+
+        :raises FolderUnusable: The disk cannot be asked.
+        """
+        try:
+            return await self._room.free_bytes()
+        except OSError as error:
+            raise self._unusable(error) from error
+
     async def would_go(self, size_bytes: int) -> Sequence[str]:
         """
         Tell which images would be evicted for a fill, the first one first; nothing is done.

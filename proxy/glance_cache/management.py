@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from glance_cache.events import Events
 from glance_cache.management_images import ImageRoutes
 from glance_cache.management_jobs import JobRoutes
 from glance_cache.management_tools import ManagementTools, add_path
+from glance_cache.management_watch import WatchRoutes
 from glance_cache.managers import Managers
+from glance_cache.tally import Tally
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.errors import BadRequest, RouteNotFound
 from glance_tx.web.request import Request
@@ -24,12 +27,15 @@ _CLEAR_TARGETS: Final = frozenset({"", "cache", "queue"})
 _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def mount_management(app: App, tools: ManagementTools, managers: Managers, stall_seconds: float) -> None:
+def mount_management(
+    app: App, tools: ManagementTools, managers: Managers, stall_seconds: float, tally: Tally, events: Events
+) -> None:
     """
     Add all routes of management to an application.
 
     :param stall_seconds: See `ManagementRoutes`.
     """
+    WatchRoutes(tools, managers, tally, events).mount(app)
     ManagementRoutes(tools, managers, stall_seconds).mount(app)
     JobRoutes(tools, managers).mount(app)
     ImageRoutes(tools, managers).mount(app)

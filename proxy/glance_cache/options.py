@@ -187,6 +187,16 @@ class CacheSettings(Section):
     GROUP: ClassVar[str] = "cache"
 
     node_name: str = option(node_name_option(), default=socket.gethostname)
+    event_clients: int = option(
+        cfg.IntOpt(
+            "event_clients",
+            min=0,
+            max=1000,
+            default=16,
+            help="Most clients at a time that follow what happens (GET /v2/cache/events). Each has a connection of its "
+            "own, and up to 256 KiB that it has not taken yet.",
+        )
+    )
     grant_ttl_seconds: int = option(
         cfg.IntOpt(
             "grant_ttl",

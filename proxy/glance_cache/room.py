@@ -85,6 +85,14 @@ class RoomMaker:
         """
         return image_id in self._pinned
 
+    async def free_bytes(self) -> int:
+        """
+        Tell how much room the disk has left.
+
+        :raises OSError: The disk cannot be asked.
+        """
+        return await self._lane.run(self._folder.free_bytes)
+
     async def would_go(self, size_bytes: int) -> Sequence[Entry]:
         """
         Tell what `make` would evict; nothing is done.
@@ -134,7 +142,7 @@ class RoomMaker:
         Find out what must stay, and how much room the disk has left.
         """
         await self.load_pins()
-        return await self._lane.run(self._folder.free_bytes)
+        return await self.free_bytes()
 
     def _victims(self, size_bytes: int, free_bytes: int) -> Sequence[Entry]:
         missing = self._account.taken_bytes + size_bytes - self._account.max_bytes

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.application.service import IService
+from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.client import HTTPConnectionPool
@@ -22,6 +22,7 @@ from glance_cache.client import UpstreamClient, UpstreamTimes
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
+from glance_cache.events import Events
 from glance_cache.eviction import LeastRecentlyUsed
 from glance_cache.faults import cache_faults
 from glance_cache.files import FileOps
@@ -49,7 +50,9 @@ from glance_cache.recheck import Recheck, RecheckTools
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
+from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
+from glance_cache.watch import Watch, WatchTools
 from glance_tx.errors import FactualError
 from glance_tx.identity.keystone.account import Account
 from glance_tx.identity.keystone.options import ServiceUserSettings
@@ -131,7 +134,25 @@ def makeService(options: Options) -> IService:
         *tls.warnings(),
         *warn_of_trust(settings),
     )
-    return Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
+    daemon = Daemon(reactor, GLANCE_CACHE.name, settings[LogSettings], warnings, node.parts(), node.edge.ports())
+    _Farewell(node.events).setServiceParent(daemon)  # type: ignore[no-untyped-call]
+    return daemon
+
+
+class _Farewell(Service):
+    """
+    Ends the streams of events when the daemon is told to stop: ports wait for the end of every answer.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def stopService(self) -> None:
+        """
+        Do so.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._events.stop()
 
 
 @frozen
@@ -190,14 +211,27 @@ class _Node:
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
         self._client = self._make_client(upstream_tls)
         self._upstream = GlanceUpstream(self._client, reactor)
+        self.events = Events(cache_settings.event_clients)
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._hits = self._make_hits()
+        answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
+        self._tally = Tally(self._hits, lambda state: answers.labels(state).inc())
         self._recipients = self._make_recipients()
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
         patience_seconds = _PATIENCE_STALLS * settings[UpstreamSettings].stall_seconds
         self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
         self._cache = Cache(self._entries, self._fills)
+        self._watch = Watch(
+            WatchTools(
+                self._entries,
+                self._fills,
+                self._tally,
+                self.events,
+                reactor,
+                lambda: self._hits.index_reachable,
+            )
+        )
         self._prefetcher = self._make_prefetcher()
         self._changes = self._make_changes()
         self._subscription = make_subscription(
@@ -205,7 +239,7 @@ class _Node:
         )
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
-        self._watch(self.edge.metrics)
+        self._show(self.edge.metrics)
         self._file_watch = watch_files(settings, watched, self._lanes, reactor, self.edge.metrics)
 
     def parts(self) -> list[IPart]:
@@ -225,6 +259,7 @@ class _Node:
             Part(self._listen, self._stop_listening),
             Part(stop=self._stop_work),
             self._file_watch,
+            self._watch,
         ]
         if self._prefetcher is not None:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
@@ -242,7 +277,14 @@ class _Node:
 
         def on_corrupt(error: EntryCorrupt) -> None:
             corrupt.inc()
+            self._watch.damaged(error.image_id)
             _log.error("{error}; it is removed from the cache", error=str(error))
+
+        evicted = self.edge.metrics.counter("evicted_entries", "Cached images removed to make room.")
+
+        def on_evict(image_id: str, size_bytes: int) -> None:
+            evicted.inc()
+            self._watch.evicted(image_id, size_bytes)
 
         return EntryStore(
             CacheFolder(storage.folder, FileOps()),
@@ -252,6 +294,7 @@ class _Node:
             self._reactor,
             on_corrupt,
             int(storage.max_size_bytes * _LOW_WATER),
+            on_evict,
         )
 
     def _make_redis(self) -> RedisClient | None:
@@ -283,7 +326,8 @@ class _Node:
         settings, reactor = self._settings[PrefetchSettings], self._reactor
         jobs = self.edge.metrics.counter("prefetches", "Images of the queue, by what became of them.", ["outcome"])
 
-        def told(_: Job, state: JobState | None) -> None:
+        def told(job: Job, state: JobState | None) -> None:
+            self._watch.job(job, state)
             if state is not JobState.RUNNING:
                 jobs.labels("fetched" if state is None else "again" if state is JobState.QUEUED else "given up").inc()
 
@@ -327,14 +371,13 @@ class _Node:
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
         links = Links(self.edge.endpoint, self._settings[UpstreamSettings].urls)
-        answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
         ClientRoutes(
             self._cache,
             self._entries,
             self._grants,
-            self._hits,
+            self._tally,
             PassThrough(self._client, links),
-            lambda state: answers.labels(state).inc(),
+            self._tally.count,
             self._recipients.notifier,
         ).mount(app)
         tools = ManagementTools(
@@ -350,9 +393,11 @@ class _Node:
             now=self._reactor.seconds,
             queue_limit=self._settings[PrefetchSettings].queue_limit,
         )
-        mount_management(app, tools, managers, float(self._settings[StorageSettings].stall_seconds))
+        mount_management(
+            app, tools, managers, float(self._settings[StorageSettings].stall_seconds), self._tally, self.events
+        )
 
-    def _watch(self, metrics: Metrics) -> None:
+    def _show(self, metrics: Metrics) -> None:
         account = self._entries.account
         watch_lanes(self._lanes, metrics)
         metrics.watch("used_bytes", "Room that cached images take.", lambda: account.used_bytes)

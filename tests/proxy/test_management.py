@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glance_cache.errors import IndexUnavailable
+from glance_cache.events import Events
 from glance_cache.index_sqlite import SqliteIndex
 from glance_cache.interfaces import HitTotals, UpstreamCredentials
 from glance_cache.management import mount_management
@@ -18,6 +19,7 @@ from glance_cache.managers import Managers
 from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_run import PrefetchTools
+from glance_cache.tally import Tally
 from glance_tx.identity.caller import Caller
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.tokens import TokenEntry, TokensIdentity
@@ -105,6 +107,8 @@ class ManagementTestCase(NodeTestCase):
         self.mount_with(app, self.index, identity)
 
     def mount_with(self, app: App, index: Any, identity: IIdentity | None) -> None:
+        self.tally = Tally(self, self._count)
+        self.events = Events(2)
         tools = ManagementTools(
             entries=self.entries,
             fills=self.fills,
@@ -118,7 +122,7 @@ class ManagementTestCase(NodeTestCase):
             now=reactor.seconds,
             queue_limit=3,
         )
-        mount_management(app, tools, Managers(identity, PolicyEnforcer({})), 3600.0)
+        mount_management(app, tools, Managers(identity, PolicyEnforcer({})), 3600.0, self.tally, self.events)
 
     async def ask_node(
         self, method: str, path: str, *lines: str, token: str | None = "admin", body: bytes = b""
@@ -461,6 +465,8 @@ class OtherRequestTests(ManagementTestCase):
             ("/v2/cache/clean", "POST"),
             ("/v2/cache/prune", "POST"),
             ("/v2/cache/jobs", "GET, POST"),
+            ("/v2/cache/stats", "GET"),
+            ("/v2/cache/events", "GET"),
             (f"/v2/cache/{IMAGE}/explain", "GET"),
             (f"/v2/cache/{IMAGE}/verify", "POST"),
             (f"/v2/cache/{IMAGE}/pin", "DELETE, PUT"),

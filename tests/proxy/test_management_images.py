@@ -62,6 +62,8 @@ class AccessTests(ImageTestCase):
             ("POST", "/v2/cache/clean"),
             ("POST", "/v2/cache/prune"),
             ("GET", "/v2/cache/jobs"),
+            ("GET", "/v2/cache/stats"),
+            ("GET", "/v2/cache/events"),
             ("GET", "/v2/cached_images"),
             ("DELETE", "/v2/cached_images"),
             ("DELETE", f"/v2/cached_images/{IMAGE}"),

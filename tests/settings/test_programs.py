@@ -208,7 +208,12 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "head_seconds": 60,
         "stall_seconds": 60,
     },
-    CacheSettings: {"node_name": socket.gethostname(), "grant_ttl_seconds": 60, "recheck_per_second": 20},
+    CacheSettings: {
+        "node_name": socket.gethostname(),
+        "event_clients": 16,
+        "grant_ttl_seconds": 60,
+        "recheck_per_second": 20,
+    },
     PrefetchSettings: {
         "token": None,
         "concurrency": 2,

@@ -1,0 +1,108 @@
+"""
+Routes that show how a node does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from glance_cache.entry import EntryState
+from glance_cache.events import Events
+from glance_cache.interfaces import HitTotals
+from glance_cache.management_tools import ManagementTools, add_path, entry_view
+from glance_cache.managers import Managers
+from glance_cache.tally import Tally
+from glance_tx.streaming.relay import ReaderBody
+from glance_tx.web.app import App
+from glance_tx.web.request import Request
+from glance_tx.web.response import Response, json_response
+
+__all__ = ["WatchRoutes"]
+
+_STREAM_HEADERS: Final = (
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-store"),
+    # Proxies hold answers back, or cut them, unless they are told.
+    ("X-Accel-Buffering", "no"),
+)
+
+
+class WatchRoutes:
+    """
+    Numbers, and what happens as it does.
+    """
+
+    def __init__(self, tools: ManagementTools, managers: Managers, tally: Tally, events: Events) -> None:
+        self._tools = tools
+        self._managers = managers
+        self._tally = tally
+        self._events = events
+
+    def mount(self, app: App) -> None:
+        """
+        Add the routes to an application.
+        """
+        add_path(app, "/v2/cache/stats", {"GET": self.stats})
+        add_path(app, "/v2/cache/events", {"GET": self.events})
+
+    async def stats(self, request: Request) -> Response:
+        """
+        ``GET /v2/cache/stats``.
+        """
+        await self._managers.require(request, "cache_list")
+        tools = self._tools
+        known = await tools.index.hits()
+        all_nodes = HitTotals()
+        for totals in known.values():
+            all_nodes = all_nodes.plus(totals)
+        answers = self._tally.answers
+        served = answers.total()
+        return json_response(
+            {
+                "node": tools.node,
+                "answers": dict(answers),
+                "hit_ratio": round(answers["hit"] / served, 4) if served else None,
+                "hits": {"since_start": self._tally.hits, "bytes_since_start": self._tally.hit_bytes},
+                "all_nodes": {"images": len(known), "hits": all_nodes.hits, "bytes_sent": all_nodes.bytes_sent},
+                "rates": self._tally.rates(),
+                "disk": await self._disk(),
+                "fills": self._fills(),
+                "queue": await self._queue(),
+            }
+        )
+
+    async def _disk(self) -> Mapping[str, object]:
+        account = self._tools.entries.account
+        infos = self._tools.entries.inventory()
+        states = Counter(info.state for info in infos)
+        return {
+            "used_bytes": account.used_bytes,
+            "reserved_bytes": account.reserved_bytes,
+            "max_bytes": account.max_bytes,
+            "free_bytes": await self._tools.entries.housekeeping.free_bytes(),
+            "complete": states[EntryState.COMPLETE],
+            "filling": states[EntryState.FILLING],
+            "partial": states[EntryState.PARTIAL],
+            "pinned": sum(info.pinned for info in infos),
+        }
+
+    def _fills(self) -> list[Mapping[str, object]]:
+        infos = (info for info in self._tools.entries.inventory() if info.state is EntryState.FILLING)
+        return [entry_view(info, self._tools.totals(info.image_id)) for info in infos]
+
+    async def _queue(self) -> Mapping[str, object]:
+        states = Counter(str(job.state) for job in await self._tools.index.jobs(self._tools.node))
+        prefetcher = self._tools.prefetcher
+        may_begin = prefetcher is not None and prefetcher.may_begin
+        return {**{state: states[state] for state in ("queued", "running", "failed")}, "may_begin": may_begin}
+
+    async def events(self, request: Request) -> Response:
+        """
+        ``GET /v2/cache/events``. The first one tells which node it is.
+        """
+        await self._managers.require(request, "cache_list")
+        stream = self._events.open()
+        stream.put(b": glance-cache %b\n\n" % self._tools.node.encode())
+        return Response(200, _STREAM_HEADERS, ReaderBody(stream, None), on_end=lambda _: self._events.close(stream))

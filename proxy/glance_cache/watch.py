@@ -1,0 +1,142 @@
+"""
+A look at this node, every second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from glance_cache.entries import EntryStore
+from glance_cache.entry import EntryState
+from glance_cache.events import Events
+from glance_cache.fills import Fills
+from glance_cache.jobs import Job, JobState
+from glance_cache.management_tools import job_view
+from glance_cache.names import EntryName
+from glance_cache.tally import Tally
+
+__all__ = ["Watch", "WatchTools"]
+
+_BEAT_SECONDS: Final = 15
+
+
+@frozen
+class WatchTools:
+    """
+    What is looked at.
+
+    :param index_reachable: Whether the index answers.
+    """
+
+    entries: EntryStore
+    fills: Fills
+    tally: Tally
+    events: Events
+    clock: IReactorTime
+    index_reachable: Callable[[], bool]
+
+
+class Watch:
+    """
+    Tells those who watch what has changed: entries that came and went, fills that go on, jobs, evictions, damage, and
+    whether the index answers. While nobody watches, only the rates are kept.
+    """
+
+    _log = Logger()
+
+    def __init__(self, tools: WatchTools) -> None:
+        self._tools = tools
+        self._states: Mapping[str, EntryState] | None = None
+        self._present: dict[EntryName, int] = {}
+        self._healthy: bool | None = None
+        self._looks = 0
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = tools.clock
+
+    async def start(self) -> None:
+        """
+        Begin to look.
+        """
+        self._loop.start(1.0).addErrback(lambda f: self._log.failure("a loop broke", f))
+
+    async def stop(self) -> None:
+        """
+        Look no more.
+        """
+        if self._loop.running:
+            self._loop.stop()
+
+    def _look(self) -> None:
+        self._tools.tally.sample(self._tools.clock.seconds())
+        if not self._tools.events.watchers:
+            self._states = None
+            return
+        self._looks += 1
+        self._look_at_entries()
+        self._look_at_fills()
+        self._look_at_index()
+        if self._looks % _BEAT_SECONDS == 0:
+            self._tools.events.beat()
+
+    def _tell(self, kind: str, facts: Mapping[str, object]) -> None:
+        self._tools.events.publish(kind, self._tools.clock.seconds(), facts)
+
+    def _look_at_entries(self) -> None:
+        now, before = self._tools.entries.states(), self._states
+        self._states = now
+        if before is None:  # nobody watched then
+            self._healthy = None
+            return
+        for key in before.keys() - now.keys():
+            self._tell("entry", {"image_id": _image_of(key), "state": "gone"})
+        for key, state in now.items():
+            if before.get(key) is not state:
+                self._tell("entry", {"image_id": _image_of(key), "state": str(state)})
+
+    def _look_at_fills(self) -> None:
+        present = {}
+        for fill in self._tools.fills.under_way:
+            name, size = EntryName.of(fill.facts), fill.facts.size
+            present[name] = fill.present_bytes
+            if self._present.get(name) != fill.present_bytes:
+                progress = round(fill.present_bytes / size, 4)
+                facts = {"image_id": name.image_id, "size": size, "present_bytes": fill.present_bytes}
+                self._tell("fill", {**facts, "progress": progress})
+        self._present = present
+
+    def _look_at_index(self) -> None:
+        healthy = self._tools.index_reachable()
+        if healthy is not self._healthy:
+            self._tell("health", {"index_reachable": healthy})
+        self._healthy = healthy
+
+    def job(self, job: Job, state: JobState | None) -> None:
+        """
+        Tell of a job.
+
+        :param state: What it is now; ``None`` where its image was fetched.
+        """
+        self._tell("job", {**job_view(job), "state": "fetched" if state is None else str(state)})
+
+    def evicted(self, image_id: str, size_bytes: int) -> None:
+        """
+        Tell of an image that went to make room.
+        """
+        self._tell("evicted", {"image_id": image_id, "room": size_bytes})
+
+    def damaged(self, image_id: str) -> None:
+        """
+        Tell of an image that turned out to be damaged.
+        """
+        self._tell("damaged", {"image_id": image_id})
+
+
+def _image_of(key: str) -> str:
+    name = EntryName.parse(key)
+    return key if name is None else name.image_id
