@@ -40,6 +40,8 @@ class OutageContract:
         self.folder = Path(self.mktemp()).absolute()
         self.api = self.make_daemon("glance-api", self.folder, config)
         self.api.start()
+        # The first worker answers while others may still be on their way to the database, without which none starts.
+        self.wait_for(lambda: "Daemon] glance-api is ready" in self.api.log())
 
     def post(self: Any, **values: object) -> Answer:
         answer: Answer = self.api.ask("POST", "/v2/images", ALICE, json.dumps({**FORMATS, **values}).encode())
