@@ -128,7 +128,7 @@ daemon off; worker_processes {processes}; pid {folder}/nginx.pid; error_log {fol
 events {{ worker_connections 1024; }}
 http {{
   access_log {folder}/access.log;
-  sendfile on; tcp_nopush on; sendfile_max_chunk 2m; default_type application/octet-stream; keepalive_timeout 65;
+  sendfile on; sendfile_max_chunk 2m; default_type application/octet-stream; keepalive_timeout 65;
   keepalive_requests 1000000;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
