@@ -24,6 +24,9 @@ from glance_tx.db.tables import image_tags, images, metadata
 from glance_tx.domain.errors import CatalogUnavailable
 from tests.db.databases import ByHand, OnMysql, OnPostgresql, OnSqlite
 
+UPGRADE_LEANLY = (
+    "import sys; from glance_tx.db.migrate import upgrade; upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+)
 UPGRADE = "import sys; from glance_tx.db.migrate import upgrade; sys.stdin.read(); upgrade(sys.argv[1])"
 
 # In words, for the tables of today are not those of the first revision.
@@ -59,6 +62,16 @@ class MigrationContract:
         with self.by_hand.connect() as connection:
             options = {"compare_type": True, "compare_server_default": True}
             return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    def test_a_database_that_is_up_to_date_needs_no_alembic(self) -> None:
+        """
+        Alembic is loaded by the process that migrates, and by none that finds nothing to do.
+        """
+        said = [
+            subprocess.run([sys.executable, "-c", UPGRADE_LEANLY, self.url], check=True, capture_output=True, text=True)
+            for _ in range(2)
+        ]
+        self.assertEqual(["True\n", "False\n"], [each.stdout for each in said])
 
     def test_an_empty_database_becomes_the_tables(self) -> None:
         """
