@@ -30,12 +30,15 @@ from attrs import frozen
 from processes import HOST, ServerProcess, free_port, server
 from soak_clients import TOKEN, Client, Connection, Ports, Tally, check_all
 from soak_images import MIB, Images, Pool
-from soak_watch import Sample, Watch, by_minute, loud_lines, open_files, slope_per_minute
+from soak_watch import Sample, Watch, by_minute, loud_lines, open_files, read_metrics, slope_per_minute
 
 _CACHE_BYTES = 128 * MIB
 _QUIET_SECONDS = 30.0
 _LEFT_DESCRIPTORS = 16
 """How many more there may be: so many connections the cache keeps open to the service, for its next request."""
+
+_LATE_THREADS = 8
+"""How many more there may be in the second half: those of a pool are made when there is work for them, and stay."""
 
 _TOKENS = f"- {{token: {TOKEN}, user_id: root, project_id: ops, roles: [admin, member, reader]}}\n"
 
@@ -51,6 +54,8 @@ tokens_file = {folder}/tokens.yaml
 [redis]
 url = {redis}
 prefix = {prefix}
+[management]
+bind_port = {side}
 """
 
 _API = (
@@ -93,6 +98,17 @@ class Options:
     folder: Path
 
 
+@frozen
+class _Daemons:
+    """
+    Both daemons, and the ports that tell metrics of them.
+    """
+
+    api: ServerProcess
+    cache: ServerProcess
+    sides: tuple[int, int]
+
+
 def main() -> int:
     """
     Run the program.
@@ -105,8 +121,7 @@ def main() -> int:
         redis = options.redis or stack.enter_context(_own_redis(options.folder))
         tally = Tally()
         with ExitStack() as daemons:
-            api, cache = _start(daemons, options, redis)
-            _Soak(options, api, cache, tally).run()
+            _Soak(options, _start(daemons, options, redis), tally).run()
     # The last lines are written while they stop.
     _judge_logs(options, tally)
     if tally.wrong:
@@ -154,16 +169,16 @@ def _own_redis(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _start(stack: ExitStack, options: Options, redis: str) -> tuple[ServerProcess, ServerProcess]:
+def _start(stack: ExitStack, options: Options, redis: str) -> _Daemons:
     folder, prefix = options.folder, f"soak{secrets.token_hex(4)}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokens.yaml").write_text(_TOKENS)
     (folder / "tokens.yaml").chmod(0o600)
     common = {"folder": folder, "redis": redis, "prefix": prefix, "token": TOKEN}
-    api_port, cache_port = free_port(), free_port()
-    api = _API.format(port=api_port, workers=options.workers, more="", **common)
+    api_port, cache_port, api_side, cache_side = (free_port() for _ in range(4))
+    api = _API.format(port=api_port, side=api_side, workers=options.workers, more="", **common)
     more = f"image_cache_dir = {folder}/cache\nimage_cache_max_size = {_CACHE_BYTES}\n"
-    cache = _CACHE.format(port=cache_port, workers=1, more=more, upstream=api_port, **common)
+    cache = _CACHE.format(port=cache_port, side=cache_side, workers=1, more=more, upstream=api_port, **common)
     servers = []
     for name, port, text in (("glance-api", api_port, api), ("glance-cache", cache_port, cache)):
         path = folder / f"{name}.conf"
@@ -171,7 +186,7 @@ def _start(stack: ExitStack, options: Options, redis: str) -> tuple[ServerProces
         twistd = Path(sys.executable).with_name("twistd")
         command: list[str | Path] = [twistd, "--nodaemon", "--pidfile=", name, "--config-file", path]
         servers.append(stack.enter_context(server(name, command, port, folder / f"{name}.log")))
-    return servers[0], servers[1]
+    return _Daemons(servers[0], servers[1], (api_side, cache_side))
 
 
 class _Soak:
@@ -179,7 +194,9 @@ class _Soak:
     One run.
     """
 
-    def __init__(self, options: Options, api: ServerProcess, cache: ServerProcess, tally: Tally) -> None:
+    def __init__(self, options: Options, daemons: _Daemons, tally: Tally) -> None:
+        api, cache = daemons.api, daemons.cache
+        self._sides = daemons.sides
         self._options = options
         self._servers = (api, cache)
         self._ports = Ports(api.port, cache.port)
@@ -200,6 +217,8 @@ class _Soak:
         self._watch.stop()
         for one in self._servers:
             self._judge_leaks(one, rested[one.name])
+        for one, side in zip(self._servers, self._sides, strict=True):
+            self._judge_metrics(one, side)
         check_all(self._ports, self._images, self._pool, self._tally)
         self._judge_files()
         self._report()
@@ -245,7 +264,7 @@ class _Soak:
             print(f"  {json.dumps(dict(open_files(one).most_common()))}")
         samples = self._watch.samples[one.name]
         most = [max((s.threads for s in half), default=0) for half in _halves(samples)]
-        if most[1] > most[0]:
+        if most[1] > most[0] + _LATE_THREADS:
             tally.complain(f"{one.name} has up to {most[1]} threads in the second half and {most[0]} in the first")
         slope = slope_per_minute(samples) / MIB
         if slope >= self._options.slope_mib:
@@ -258,6 +277,22 @@ class _Soak:
             f" {after.rss_bytes / MIB:.1f} at the end, {slope:+.2f} a minute; descriptors {before.descriptors} and"
             f" {after.descriptors}; threads {before.threads} and {after.threads}"
         )
+
+    def _judge_metrics(self, one: ServerProcess, side: int) -> None:
+        """
+        Find what a daemon believes to be under way while nobody asks it for anything.
+        """
+        # A worker reports once a second.
+        time.sleep(2)
+        for name, value in read_metrics(side, "transfers_in_progress", "uploads_in_progress", "_jobs_waiting"):
+            if value:
+                self._tally.complain(f"{one.name} says {name} {value:g} when all clients have left")
+        late = dict(read_metrics(side, "reactor_lag_seconds_bucket"))
+        within = {bound: value for name, value in late.items() for bound in (name.split('"')[1],)}
+        shares = [
+            f"{100 * within[bound] / within['+Inf']:.1f} % within {bound} s" for bound in ("0.005", "0.05", "0.5")
+        ]
+        print(f"{one.name}: calls of the reactor are late by {', '.join(shares)}")
 
     def _judge_files(self) -> None:
         """

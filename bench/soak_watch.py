@@ -7,15 +7,16 @@ from __future__ import annotations
 import re
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
 
-from processes import ServerProcess
+from processes import HOST, ServerProcess
 
-__all__ = ["Sample", "Watch", "by_minute", "disk_bytes", "loud_lines", "open_files", "slope_per_minute"]
+__all__ = ["Sample", "Watch", "by_minute", "disk_bytes", "loud_lines", "open_files", "read_metrics", "slope_per_minute"]
 
 _STAT_SESSION = 3
 _LOUD = frozenset({"error", "critical"})
@@ -129,6 +130,16 @@ def disk_bytes(folder: Path) -> int:
         except OSError:
             continue  # evicted meanwhile
     return total
+
+
+def read_metrics(port: int, *parts: str) -> list[tuple[str, float]]:
+    """
+    Read those metrics of a daemon that have one of some texts in their names.
+    """
+    with urllib.request.urlopen(f"http://{HOST}:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return [(name, float(value)) for name, _, value in found if any(part in name for part in parts)]
 
 
 def open_files(server: ServerProcess) -> Counter[str]:

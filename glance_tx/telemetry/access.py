@@ -37,6 +37,8 @@ class AccessRecord:
     :param client: Address of the client.
     :param project_id: The caller's project, where the caller is known.
     :param cache_state: What the answer's ``X-Cache`` says.
+    :param transfer: The kind of transfer of image data that this was, where it was one.
+    :param first_byte_seconds: From the end of the request's head to the beginning of the answer.
     """
 
     method: str
@@ -51,6 +53,8 @@ class AccessRecord:
     client: str | None = None
     project_id: str | None = None
     cache_state: str | None = None
+    transfer: str | None = None
+    first_byte_seconds: float | None = None
 
 
 AccessSink = Callable[[AccessRecord], None]

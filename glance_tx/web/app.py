@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from glance_tx.telemetry.access import AccessRecord, AccessSink
+from glance_tx.telemetry.transfers import TransferMetrics
 from glance_tx.web.compression import JsonCompression
 from glance_tx.web.cors import Cors
 from glance_tx.web.errors import BadRequest, DeadlineExceeded, MethodNotAllowed, RouteNotFound, WebError
@@ -51,6 +52,7 @@ class App:
     :param cors: Speaks for pages of other sites, in every answer.
     :param compression: Compresses what is worth it.
     :param trust: Whom to believe who the client is, besides the connection.
+    :param transfers: Told of transfers of image data.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class App:
         cors: Cors | None = None,
         compression: JsonCompression | None = None,
         trust: ProxyTrust | None = None,
+        transfers: TransferMetrics | None = None,
     ) -> None:
         self._clock = clock
         self._faults = faults
@@ -75,6 +78,7 @@ class App:
         self._cors = cors
         self._finish = Finish(cors, compression)
         self._trust = trust
+        self._transfers = transfers
         self._router = Router()
         self._fallback: Handler | None = None
         self._in_progress = 0
@@ -148,12 +152,15 @@ class App:
 
     def _start(self, request: Request, respond: Respond) -> None:
         self._in_progress += 1
+        request.notes.meter = self._transfers
         if self._trust is not None:
             request.notes.client_host = self._trust.client(request)
         Exchange(request, self._clock, self._faults, self._ended, self._stall_seconds, self._finish).start(respond)
 
     def _ended(self, record: AccessRecord) -> None:
         self._in_progress -= 1
+        if record.transfer is not None and self._transfers is not None:
+            self._transfers.ended(record.transfer, record)
         self._note(record)
 
     async def _respond(self, exchange: Exchange) -> Response:

@@ -52,7 +52,11 @@ _LONGEST_CHUNK: Final = 2**63 - 1
 class IDispatched(Protocol):
     """
     What the channel asks of a request.
+
+    :ivar answered_at: When its answer began, by the clock.
     """
+
+    answered_at: float | None
 
     def process(self) -> None:
         """
@@ -346,6 +350,7 @@ class Channel(http.HTTPChannel):
         Send the head of an answer, with word of what becomes of the connection.
         """
         self._answering = True
+        self.requests[0].answered_at = self._clock.seconds()
         if not self._body.complete:
             self.persistent = False
         if not self.persistent:

@@ -14,6 +14,7 @@ from glance_tx.streaming.units import KiB
 from glance_tx.telemetry.access import AccessLog, AccessRecord
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics, RequestMetrics
+from glance_tx.telemetry.transfers import TransferMetrics
 from glance_tx.tls.server import ServerTls
 from glance_tx.web.admission import Admission
 from glance_tx.web.app import App, Rewrite
@@ -79,6 +80,7 @@ class Edge:
             cors=Cors.of(settings[CorsSettings]),
             compression=compression,
             trust=trust,
+            transfers=TransferMetrics(self.metrics),
         )
         self.metrics.watch("requests_in_progress", "Requests that are being answered.", lambda: self.app.in_progress)
         add_healthcheck(self.app, checks)

@@ -247,6 +247,8 @@ class Exchange:
             client=request.client_host,
             project_id=request.notes.project_id,
             cache_state=request.notes.cache_state,
+            transfer=request.notes.transfer,
+            first_byte_seconds=None if request.answered_at is None else request.answered_at - self._began,
         )
 
 

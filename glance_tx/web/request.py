@@ -18,6 +18,7 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from glance_tx.telemetry.request_ids import request_ids
+from glance_tx.telemetry.transfers import TransferMetrics
 from glance_tx.web.channel import Channel
 from glance_tx.web.errors import BadRequest, ExpectationUnknown, HeadTooLarge, RequestTimedOut, UriTooLong, WebError
 from glance_tx.web.head import RequestHead
@@ -43,11 +44,15 @@ class RequestNotes:
     :param project_id: The caller's project.
     :param cache_state: The value of ``X-Cache``.
     :param client_host: The client's address, where a proxy says it and is believed.
+    :param transfer: The kind of transfer of image data that this is (`Request.begin_transfer`).
+    :param meter: Told of that.
     """
 
     project_id: str | None = None
     cache_state: str | None = None
     client_host: str | None = None
+    transfer: str | None = None
+    meter: TransferMetrics | None = None
 
 
 class Request(server.Request):
@@ -59,6 +64,7 @@ class Request(server.Request):
     :ivar body: The body, pulled by whoever wants it.
     :ivar request_id: What the request is called in its answer and in the log.
     :ivar notes: For the access log.
+    :ivar answered_at: When the head of its answer went out, by the reactor's clock.
     """
 
     # An answer without a body has no type, and one with a body is given one where it is made.
@@ -75,6 +81,7 @@ class Request(server.Request):
         self.args = http.parse_qs(query, 1) if query else {}
         self.body = body
         self.notes = RequestNotes()
+        self.answered_at: float | None = None
         self.request_id = request_ids(self.header("X-OpenStack-Request-ID")).request_id
 
     def process(self) -> None:
@@ -108,6 +115,18 @@ class Request(server.Request):
         The address at the other end of the connection, which may be a proxy's.
         """
         return getattr(self.getClientAddress(), "host", None)
+
+    def begin_transfer(self, kind: str) -> None:
+        """
+        Say that this is a transfer of image data, for the metrics. The first word counts.
+
+        :param kind: One of few.
+        """
+        notes = self.notes
+        if notes.transfer is None:
+            notes.transfer = kind
+            if notes.meter is not None:
+                notes.meter.began(kind)
 
     def refuse(self, error: WebError) -> None:
         """

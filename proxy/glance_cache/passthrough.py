@@ -90,6 +90,7 @@ class PassThrough:
             return self._response(answer, request)
         response = self._response(answer, request, _data_length(answer, size))
         request.notes.cache_state = "bypass"
+        request.begin_transfer("bypass")
         # The upstream may be a cache, too; here it counts how this one answered.
         headers = [(name, value) for name, value in response.headers if name.lower() != "x-cache"]
         return evolve(response, headers=(*headers, ("X-Cache", "bypass")))

@@ -19,6 +19,7 @@ from glance_cache.passthrough import PassThrough
 from glance_tx.notify.interfaces import INotifier
 from glance_tx.notify.sends import Sent, send_event
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
+from glance_tx.telemetry.transfers import UPLOAD
 from glance_tx.web.accept import accepted_version
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.errors import BadRequest
@@ -182,6 +183,8 @@ class ClientRoutes:
         Everything else. What may have changed an image, or who may read it, ends the grants for it, however it ended.
         """
         image_id = _changed_image(request)
+        if image_id is not None and request.method == b"PUT" and request.path.endswith(b"/file"):
+            request.begin_transfer(UPLOAD)
         try:
             return await self._passthrough.relay(request)
         finally:
@@ -197,6 +200,7 @@ class ClientRoutes:
     def _answer(self, request: Request, facts: ImageFacts, part: ByteRange | None, served: Served) -> Response:
         self._count(served.state)
         request.notes.cache_state = served.state
+        request.begin_transfer(served.state)
         headers = [("Content-Type", _OCTETS), ("X-Cache", served.state)]
         if facts.checksum is not None:
             # Hex, and of the whole image even for a part of it, as clients know it.

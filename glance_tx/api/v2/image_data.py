@@ -9,6 +9,7 @@ from typing import Final
 from glance_tx.domain.images import Image
 from glance_tx.domain.transfers import Transfers
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
+from glance_tx.telemetry.transfers import UPLOAD
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.callers import Callers
 from glance_tx.web.errors import BadRequest, UnsupportedMediaType
@@ -48,6 +49,7 @@ class ImageDataRoutes:
         if kind != _OCTETS:
             raise UnsupportedMediaType(kind, (_OCTETS,))
         size, store = _declared_size(request), request.header("X-Image-Meta-Store")
+        request.begin_transfer(UPLOAD)
         await self._transfers.upload(caller, image_id, request.body, size, store)
         return Response(204)
 
@@ -62,6 +64,7 @@ class ImageDataRoutes:
             return requested_range(request.header("Range"), request.header("Content-Range"), size)
 
         download = await self._transfers.download(caller, image_id, choose)
+        request.begin_transfer("download")
         headers = [("Content-Type", _OCTETS)]
         if download.image.checksum is not None:
             # Hex, and of the whole image even for a part of it: what clients of stock Glance read here.
