@@ -317,11 +317,12 @@ class EntryStore:
 
     def refine(self, totals: Mapping[str, HitTotals]) -> None:
         """
-        Take note of uses that were counted elsewhere, by image id: entries are known to be used no earlier.
+        Take note of uses that were counted before the start, by image id.
         """
         for entry in self._keeper:
             if entry.at_rest and (known := totals.get(entry.name.image_id)) is not None:
                 self._keeper.touch(entry, known.last_at)
+                self._keeper.used_before(entry, known.hits)
 
     def states(self) -> Mapping[str, EntryState]:
         """

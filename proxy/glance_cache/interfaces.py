@@ -262,6 +262,12 @@ class IEvictionPolicy(Interface):
         :param at: When it was used, in seconds since the epoch. One that is older than what is known changes nothing.
         """
 
+    def used_before(name: str, uses: int) -> None:
+        """
+        Take note of how often an entry was used before this start, which `touch` was not told of. Harmless where the
+        entry is not known.
+        """
+
     def forget(name: str) -> None:
         """
         Drop what is known of an entry that is gone. Harmless when nothing is.

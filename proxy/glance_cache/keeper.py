@@ -125,6 +125,12 @@ class Keeper:
         """
         self._policy.touch(entry.key, self._clock.seconds() if at is None else at)
 
+    def used_before(self, entry: Entry, uses: int) -> None:
+        """
+        Take note of uses from before the start.
+        """
+        self._policy.used_before(entry.key, uses)
+
     def reading(self, entry: Entry) -> Reading:
         """
         Get what it takes to read a complete entry.

@@ -23,7 +23,7 @@ from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
 from glance_cache.events import Events
-from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.faults import cache_faults
 from glance_cache.files import FileOps
 from glance_cache.fills import Fills, FillTools
@@ -289,7 +289,7 @@ class _Node:
         return EntryStore(
             CacheFolder(storage.folder, FileOps()),
             SpaceAccount(storage.max_size_bytes),
-            LeastRecentlyUsed(),
+            LeastFrequentlyUsed(),
             self._lanes,
             self._reactor,
             on_corrupt,

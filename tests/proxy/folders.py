@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
-from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
@@ -82,7 +82,7 @@ class World:
         self.lanes = Lanes(self.clock, self.pool)  # type: ignore[arg-type]
         self.folder = CacheFolder(self.path, files or UnsyncedFiles())
         self.account = SpaceAccount(max_bytes)
-        self.policy = LeastRecentlyUsed()
+        self.policy = LeastFrequentlyUsed()
         self.corrupt: list[EntryCorrupt] = []
         self.store = EntryStore(
             self.folder, self.account, self.policy, self.lanes, self.clock, self.corrupt.append, low_water_bytes

@@ -19,7 +19,7 @@ from glance_cache.cache import Cache
 from glance_cache.client import UpstreamClient, UpstreamTimes
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
-from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.faults import cache_faults
 from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
@@ -75,7 +75,7 @@ class NodeTestCase(ServingTestCase):
         self.entries = EntryStore(
             CacheFolder(self.path, UnsyncedFiles()),
             SpaceAccount(self.max_bytes),
-            LeastRecentlyUsed(),
+            LeastFrequentlyUsed(),
             self.lanes,
             reactor,
             self.corrupt.append,

@@ -20,7 +20,7 @@ from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
 from glance_cache.entry import EntryInfo, EntryState
 from glance_cache.errors import FolderUnusable
-from glance_cache.eviction import LeastRecentlyUsed
+from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
@@ -444,7 +444,7 @@ class ThreadTests(TestCase):
         return EntryStore(
             CacheFolder(path, FileOps()),
             SpaceAccount(GiB),
-            LeastRecentlyUsed(),
+            LeastFrequentlyUsed(),
             lanes,
             reactor,  # type: ignore[arg-type]
             lambda error: self.fail(str(error)),

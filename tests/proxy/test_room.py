@@ -75,13 +75,35 @@ class RoomTests(TestCase):
         return sorted(int(info.image_id[:8], 16) for info in world.store.inventory())
 
     async def test_the_least_recently_used_goes(self) -> None:
-        """A fill that does not fit takes the place of what was not used for longest, and of no more."""
+        """A fill that does not fit takes the place of what was not used for longest, and no more than that."""
         world = await self.started()
         await self.fill(world, 1, 2, 3, 4)
         world.clock.advance(1)
         await world.read(facts_of(DATA, image(1)))
         await self.fill(world, 5)
         self.assertEqual(self.there(world), [1, 3, 4, 5])
+        await world.stop()
+
+    async def test_a_scan_leaves_what_is_used(self) -> None:
+        """Many images that are asked for once take each other's room, and none of what is used more often."""
+        world = await self.started()
+        await self.fill(world, 1, 2, 3)
+        for number in (1, 2, 3):
+            world.clock.advance(1)
+            await world.read(facts_of(DATA, image(number)))
+        await self.fill(world, *range(10, 40))
+        self.assertEqual(self.there(world), [1, 2, 3, 39])
+        await world.stop()
+
+    async def test_hits_of_before_count_after_a_restart(self) -> None:
+        """What was served often before the restart stays, though others were used later."""
+        world = await self.started()
+        await self.fill(world, 1, 2, 3, 4)
+        await world.stop()
+        world = await self.started()
+        world.store.refine({image(1): HitTotals(8, 8, 1.0), image(9): HitTotals(5, 5, 5.0)})
+        await self.fill(world, 5, 6, 7, 8)
+        self.assertEqual(self.there(world), [1, 6, 7, 8])
         await world.stop()
 
     async def test_the_order_survives_a_restart(self) -> None:
@@ -131,6 +153,9 @@ class RoomTests(TestCase):
         await self.fill(world, 5, 6, 7, 8)
         self.assertEqual(self.there(world), [1, 6, 7, 8])
         self.assertEqual(await body_bytes(body), DATA)
+        for number in (6, 7, 8):
+            world.clock.advance(1)
+            await world.read(facts_of(DATA, image(number)))
         await self.fill(world, 9)
         self.assertEqual(self.there(world), [6, 7, 8, 9])
         await world.stop()
