@@ -53,6 +53,7 @@ class StockGlance:
     :ivar chunked: Whether it sends data without saying how long it is, as stock does for a store of some kinds.
     :ivar trouble: With what status it refuses everybody now.
     :ivar documents: What it has at other paths: status and body.
+    :ivar marks: Header lines of its answers with data, each with the caller's token in the place of ``{}``.
     :ivar knows_head: Whether it answers HEAD of image data, as this project's own service does.
     """
 
@@ -63,6 +64,7 @@ class StockGlance:
     trouble: int | None = None
     documents: dict[str, tuple[int, bytes]] = field(factory=dict)
     knows_head: bool = False
+    marks: dict[str, str] = field(factory=dict)
     requests: list[tuple[str, str, str | None]] = field(factory=list)
     queries: list[str] = field(factory=list)
     most_listed: int = 1000
@@ -152,6 +154,8 @@ class StockGlance:
     def _send(self, request: IRequest, image: StockImage, byte_range: str | None) -> bytes:
         data = image.data or b""
         request.setHeader("Content-Type", "application/octet-stream")
+        for name, value in self.marks.items():
+            request.setHeader(name, value.format(request.getHeader("X-Auth-Token")))
         if image.hashed:
             request.setHeader("Content-MD5", hashlib.md5(data).hexdigest())
         if self.knows_head:

@@ -311,6 +311,22 @@ class AuthorizationTests(RoutesTestCase):
             self.assertEqual(answer.status, 400)
         self.assertEqual(self.glance.requests, [])
 
+    async def test_nothing_of_others(self) -> None:
+        """
+        An answer from the cache, be it a fill, one that follows or a hit, has nothing of what the service said to
+        whoever it was asked for.
+        """
+        marks = ("Set-Cookie", "X-Subject-Token", "Vary", "X-Custom", "Via")
+        self.glance.marks = dict.fromkeys(marks, "of={}")
+        self.glance.images[IMAGE].downloaders |= {"friend"}
+        self.glance.tokens.add("friend")
+        answers = await gatherResults([later(self.get(token=token)) for token in ("owner", "friend")])
+        answers += [await self.get(token="friend"), await self.get("Range: bytes=0-9", token="friend")]
+        self.assertEqual([answer.headers["x-cache"] for answer in answers], ["fill", "follow", "hit", "hit"])
+        for answer in answers:
+            self.assertEqual(answer.headers.keys() & {name.lower() for name in marks}, set())
+            self.assertNotIn("of=", str(answer.headers))
+
     async def test_lies(self) -> None:
         """
         Who says of himself that he is an admin is asked for a token all the same.
