@@ -12,7 +12,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["StallWatch", "unaccepted_bytes"]
+__all__ = ["StallWatch", "unaccepted_bytes", "unsent_mark"]
 
 # Looks at the progress in the time it may stand still: a stall is noticed after a quarter more at the latest.
 _LOOKS: Final = 4
@@ -84,3 +84,15 @@ def unaccepted_bytes(socket_descriptor: int) -> int:
     except (OSError, ValueError):  # ValueError: closed, so its number is -1
         return 0
     return int(struct.unpack("i", answer)[0])
+
+
+def unsent_mark(transport: object) -> object:
+    """
+    Tell a value that changes with every byte of what was written to a transport that its other side takes.
+
+    :param transport: A socket's, or one around it. Of another kind nothing is known, and the value stays the same.
+    """
+    fileno = getattr(transport, "fileno", None)
+    in_socket = 0 if fileno is None else unaccepted_bytes(fileno())
+    # What the socket did not take yet: where it was full at both looks, this tells.
+    return in_socket, getattr(transport, "offset", 0), len(getattr(transport, "dataBuffer", b""))

@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
 
+from glance_tx.streaming.stall import StallWatch, unsent_mark
 from glance_tx.web.deadlines import StallTimer
 from glance_tx.web.errors import BadRequest, RequestTimedOut, WebError
 from glance_tx.web.head import HeadReader, RequestHead, RequestLine, parse_field
@@ -130,7 +131,9 @@ class Channel(http.HTTPChannel):
         self._drained = 0
         self._idle = StallTimer(clock, limits.timeout_seconds, self._timed_out)
         self._lingering = StallTimer(clock, limits.linger_seconds, self.loseConnection)
-        self._closing = StallTimer(clock, limits.close_seconds, self.drop)
+        self._closing = StallWatch(clock, limits.close_seconds, self._untaken, self.drop)
+        self._untaken_before: object = None
+        """What the client had not taken of its answers when it was last found not to send."""
         self._steps: dict[_State, Callable[[], bool]] = {
             _State.HEAD: self._read_head,
             _State.BODY: self._read_body,
@@ -394,8 +397,16 @@ class Channel(http.HTTPChannel):
         self._break_off("its request was refused")
         request.refuse(error)
 
+    def _untaken(self) -> object:
+        return unsent_mark(self.transport)
+
     def _timed_out(self) -> None:
-        if self._head.begun or self._collecting is not None:
+        untaken = self._untaken() if self._unsent else None
+        if untaken != self._untaken_before:
+            # It is busy with taking an answer, as slowly as it may be.
+            self._untaken_before = untaken
+            self._idle.start()
+        elif self._head.begun or self._collecting is not None:
             self._refuse(RequestTimedOut(self._limits.timeout_seconds))
         else:
             self.loseConnection()

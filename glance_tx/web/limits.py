@@ -36,7 +36,7 @@ class EdgeLimits:
     :param timeout_seconds: How long a connection may be idle between requests, a head may take from its first byte
         to its last, and a small body may stand still.
     :param stall_seconds: How long a client may send nothing while a handler waits for its body.
-    :param close_seconds: How long a closing connection may take to deliver what was written to it.
+    :param close_seconds: How long the client of a closing connection may take nothing of what was written to it.
     :param last_request_seconds: How long a client that has just connected may take to send a request when the server
         is about to end.
     :param max_uri_bytes: The longest request target.

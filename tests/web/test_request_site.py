@@ -127,11 +127,14 @@ class ChannelTests(SynchronousTestCase):
         channel.makeConnection(transport)
         channel.dataReceived(b"GET / HT")
         channel.loseConnection()
-        self.assertEqual([call.getTime() for call in clock.getDelayedCalls()], [15])
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
         channel.dataReceived(b"TP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(transport.value(), b"")
-        clock.advance(15)
+        clock.pump([3.75] * 3)
+        self.assertFalse(transport.disconnected)
+        clock.advance(3.75)
         self.assertTrue(transport.disconnected)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_addresses(self) -> None:
         """
