@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from glance_tx.streaming.arenas import bound_arenas
 from glance_tx.streaming.errors import LaneStopped
 from glance_tx.streaming.interfaces import ILane
 
@@ -307,6 +308,7 @@ class Lanes:
         """
         Start the threads.
         """
+        bound_arenas()
         self._pool.start()
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
