@@ -63,13 +63,16 @@ class Served:
 class Cache:
     """
     Decides where data comes from. Whoever asks holds a grant for it.
+
+    :param max_image_bytes: Images of more than this are not filled; ``None`` for no such limit.
     """
 
     _log = Logger()
 
-    def __init__(self, entries: EntryStore, fills: Fills) -> None:
+    def __init__(self, entries: EntryStore, fills: Fills, max_image_bytes: int | None = None) -> None:
         self._entries = entries
         self._fills = fills
+        self._max_image_bytes = max_image_bytes
 
     async def open(self, facts: ImageFacts, credentials: UpstreamCredentials, part: ByteRange | None) -> Served | None:
         """
@@ -89,12 +92,14 @@ class Cache:
                 if body is not None:
                     return Served(CacheState.HIT, body)
                 fill = self._fills.running(facts)
-                if fill is None and part is None:
+                if fill is None and (part is not None or self._too_large(facts)):
+                    # A Range alone is no reason to fetch an image.
+                    return None
+                if fill is None:
                     served = await self._begin(facts, credentials)
-                elif fill is not None and fill.serves(part, _AHEAD_BYTES):
+                elif fill.serves(part, _AHEAD_BYTES):
                     served = await self._join(fill, credentials, part)
                 else:
-                    # A Range alone is no reason to fetch an image.
                     return None
                 if served is not None:
                     return served
@@ -116,6 +121,7 @@ class Cache:
         Bring an image into the cache, joining a fill that runs.
 
         :param pace: For a fill that this begins; ``None`` for as fast as can be.
+        :raises CacheFull: It is larger than any image may be here, or there is no room.
         :raises CacheError: It is not there.
         """
         fill = self._fills.running(facts)
@@ -130,7 +136,15 @@ class Cache:
         if body is not None:
             body.close()
             return
-        await (self._fills.running(facts) or self._fills.start(facts, credentials, pace)).ended()
+        fill = self._fills.running(facts)
+        if fill is None:
+            if self._too_large(facts):
+                raise CacheFull(facts.size, self._max_image_bytes or 0)
+            fill = self._fills.start(facts, credentials, pace)
+        await fill.ended()
+
+    def _too_large(self, facts: ImageFacts) -> bool:
+        return self._max_image_bytes is not None and facts.size > self._max_image_bytes
 
     async def _complete(self, facts: ImageFacts, part: ByteRange | None) -> IFileBody | None:
         offset, length = (0, None) if part is None else (part.offset, part.length)

@@ -15,6 +15,7 @@ from glance_cache.options import (
     find_two_accounts,
 )
 from glance_cache.prefetch_options import PrefetchSettings
+from glance_cache.room_options import RoomSettings, find_crossed_marks
 from glance_cache.stock_options import STOCK_OPTIONS
 from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings, find_unusable_service_user
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
@@ -51,6 +52,7 @@ GLANCE_CACHE: Final = Program(
         LogSettings,
         UpstreamSettings,
         CacheSettings,
+        RoomSettings,
         PrefetchSettings,
         ServiceUserSettings,
         AuthSettings,
@@ -70,6 +72,7 @@ GLANCE_CACHE: Final = Program(
         find_unusable_strategy,
         find_unusable_service_user,
         find_two_accounts,
+        find_crossed_marks,
         find_half_redis_identity,
         find_half_certificates,
         find_half_identity,

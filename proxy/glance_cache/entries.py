@@ -46,6 +46,7 @@ class EntryStore:
     :param clock: Tells when an entry was used.
     :param on_corrupt: Told of each entry that was given up because a chunk of it is damaged.
     :param low_water_bytes: See `RoomMaker`; ``None`` to remove no more than needed.
+    :param high_water_bytes: See `RoomMaker`; ``None`` for all there is.
     :param on_evict: Told of each image that is removed to make room, and of the room it had.
     """
 
@@ -61,6 +62,7 @@ class EntryStore:
         on_corrupt: Callable[[EntryCorrupt], object],
         low_water_bytes: int | None = None,
         on_evict: Callable[[str, int], object] = lambda image_id, size_bytes: None,
+        high_water_bytes: int | None = None,
     ) -> None:
         self.account = account
         self._folder = folder
@@ -69,7 +71,8 @@ class EntryStore:
         self._chores = Chores()
         self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt)
         low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
-        self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes, on_evict)
+        high_water_bytes = account.max_bytes if high_water_bytes is None else high_water_bytes
+        self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes, high_water_bytes, on_evict)
         self.housekeeping = Housekeeping(self._keeper, self._room, clock, folder.unusable)
         self._beginning: set[str] = set()
         self._lock = -1

@@ -268,7 +268,9 @@ class Keeper:
         Say in our words why something could not be written (see `EntryKeeper`).
         """
         if error.errno in OUT_OF_SPACE:
-            return CacheFull(footprint_bytes(size_bytes), 0)
+            wanted = footprint_bytes(size_bytes)
+            self._account.disk.refused(wanted)
+            return CacheFull(wanted, 0)
         return self._folder.unusable(error)
 
 

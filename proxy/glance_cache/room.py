@@ -29,6 +29,7 @@ class RoomMaker:
     :param lane: Where the disk is asked.
     :param low_water_bytes: Once something has to go, go on until what is left, and what is about to come, is not
         more than this. No more than needed goes where that is the account's limit.
+    :param high_water_bytes: What a fill may take the cache to before something goes, if it can.
     :param on_evict: Told of each image that goes, and of the room it had.
     """
 
@@ -41,6 +42,7 @@ class RoomMaker:
         folder: CacheFolder,
         lane: ILane,
         low_water_bytes: int,
+        high_water_bytes: int,
         on_evict: Callable[[str, int], object],
     ) -> None:
         self._on_evict = on_evict
@@ -49,6 +51,7 @@ class RoomMaker:
         self._folder = folder
         self._lane = lane
         self._low_water_bytes = low_water_bytes
+        self._high_water_bytes = high_water_bytes
         self._making = DeferredLock()
         self._pins = Pins(folder)
         self._pinned: set[str] = set()
@@ -91,7 +94,9 @@ class RoomMaker:
 
         :raises OSError: The disk cannot be asked.
         """
-        return await self._lane.run(self._folder.free_bytes)
+        free_bytes = await self._lane.run(self._folder.free_bytes)
+        self._account.disk.found(free_bytes)
+        return free_bytes
 
     async def would_go(self, size_bytes: int) -> Sequence[Entry]:
         """
@@ -100,7 +105,10 @@ class RoomMaker:
         :raises CacheFull: As `make`.
         :raises OSError: As `make`.
         """
-        return self._victims(size_bytes, await self._look())
+        free_bytes = await self._look()
+        victims = self._victims(size_bytes)
+        _check_disk(size_bytes, victims, free_bytes)
+        return victims
 
     async def make(self, size_bytes: int) -> Reservation:
         """
@@ -113,7 +121,14 @@ class RoomMaker:
         """
         await self._making.acquire()
         try:
-            await self._evict(self._victims(size_bytes, await self._look()))
+            free_bytes = await self._look()
+            victims = self._victims(size_bytes)
+            try:
+                _check_disk(size_bytes, victims, free_bytes)
+            except CacheFull:
+                self._account.disk.refused(size_bytes)
+                raise
+            await self._evict(victims)
             return self._account.reserve(size_bytes)
         finally:
             self._making.release()
@@ -144,19 +159,17 @@ class RoomMaker:
         await self.load_pins()
         return await self.free_bytes()
 
-    def _victims(self, size_bytes: int, free_bytes: int) -> Sequence[Entry]:
-        missing = self._account.taken_bytes + size_bytes - self._account.max_bytes
-        wanted = missing
-        low_water_bytes = min(self._low_water_bytes, self._account.max_bytes)
-        if missing > 0 and size_bytes <= low_water_bytes:
-            wanted = self._account.taken_bytes + size_bytes - low_water_bytes
+    def _victims(self, size_bytes: int) -> Sequence[Entry]:
+        max_bytes = self._account.max_bytes
+        taken_bytes = self._account.taken_bytes + size_bytes
+        missing = wanted = taken_bytes - max_bytes
+        low_water_bytes = min(self._low_water_bytes, max_bytes)
+        if taken_bytes > min(self._high_water_bytes, max_bytes) and size_bytes <= low_water_bytes:
+            wanted = taken_bytes - low_water_bytes
         victims = self._choose(wanted)
         freed = sum(victim.room.size_bytes for victim in victims)
         if freed < missing:
             raise CacheFull(size_bytes, self._account.available_bytes + freed)
-        # Only what has to go anyway is counted on: a disk that others fill up does not empty the cache.
-        if free_bytes + freed < size_bytes:
-            raise CacheFull(size_bytes, free_bytes + freed)
         return victims
 
     def _choose(self, wanted_bytes: int) -> Sequence[Entry]:
@@ -168,3 +181,10 @@ class RoomMaker:
             self._log.info("entry {entry} is evicted to make room", entry=victim.key)
             self._on_evict(victim.name.image_id, victim.room.size_bytes)
         await settle([self._keeper.discard(victim) for victim in victims])
+
+
+def _check_disk(size_bytes: int, victims: Sequence[Entry], free_bytes: int) -> None:
+    # Only what has to go anyway is counted on: a disk that others fill up does not empty the cache.
+    available = free_bytes + sum(victim.room.size_bytes for victim in victims)
+    if available < size_bytes:
+        raise CacheFull(size_bytes, available)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 
+from glance_cache.disk import Disk
 from glance_cache.errors import CacheFull, FolderUnusable
 
 __all__ = ["Reservation", "SpaceAccount"]
@@ -76,12 +77,14 @@ class SpaceAccount:
     It begins without knowing what lies on the disk already; until it does (`settle`), nobody should reserve.
 
     :param max_bytes: The limit, for data and catalogs in whole blocks.
+    :ivar disk: Has to have that room, too.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.reserved_bytes = 0
+        self.disk = Disk()
         self._settled = False
         self._failure: FolderUnusable | None = None
         self._waiting: list[Deferred[None]] = []

@@ -20,6 +20,7 @@ from glance_cache.cache import Cache
 from glance_cache.changes import ImageChanges
 from glance_cache.client import UpstreamClient, UpstreamTimes
 from glance_cache.configuration import GLANCE_CACHE
+from glance_cache.disk import DiskWatch
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
 from glance_cache.events import Events
@@ -47,6 +48,7 @@ from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.prefetch_run import PrefetchTools
 from glance_cache.recheck import Recheck, RecheckTools
+from glance_cache.room_options import RoomSettings
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
@@ -82,9 +84,6 @@ from glance_tx.web.watching import watch_files, watch_lanes
 __all__ = ["Options", "makeService"]
 
 _log = Logger()
-
-_LOW_WATER: Final = 0.95
-"""Where room has to be made, a little more than needed is: the next fill then need not do it again."""
 
 _KEPT_CONNECTIONS: Final = 16
 """Idle connections to one upstream. Each fill needs one, and so does each request that is passed on."""
@@ -221,7 +220,8 @@ class _Node:
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
         patience_seconds = _PATIENCE_STALLS * settings[UpstreamSettings].stall_seconds
         self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
-        self._cache = Cache(self._entries, self._fills)
+        self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None)
+        self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
         self._watch = Watch(
             WatchTools(
                 self._entries,
@@ -260,6 +260,7 @@ class _Node:
             Part(stop=self._stop_work),
             self._file_watch,
             self._watch,
+            self._disk_watch,
         ]
         if self._prefetcher is not None:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
@@ -272,7 +273,7 @@ class _Node:
         return UpstreamClient(agent, self._reactor, settings.urls, times)
 
     def _make_entries(self) -> EntryStore:
-        storage = self._settings[StorageSettings]
+        storage, room = self._settings[StorageSettings], self._settings[RoomSettings]
         corrupt = self.edge.metrics.counter("corrupt_entries", "Cached images given up because a chunk was damaged.")
 
         def on_corrupt(error: EntryCorrupt) -> None:
@@ -293,8 +294,9 @@ class _Node:
             self._lanes,
             self._reactor,
             on_corrupt,
-            int(storage.max_size_bytes * _LOW_WATER),
+            storage.max_size_bytes * room.low_water_percent // 100,
             on_evict,
+            storage.max_size_bytes * room.high_water_percent // 100,
         )
 
     def _make_redis(self) -> RedisClient | None:
@@ -403,6 +405,12 @@ class _Node:
         metrics.watch("used_bytes", "Room that cached images take.", lambda: account.used_bytes)
         metrics.watch("reserved_bytes", "Room promised to fills.", lambda: account.reserved_bytes)
         metrics.watch("max_bytes", "Room that the cache may take.", lambda: account.max_bytes, merge="max")
+        disk = account.disk
+        metrics.watch(
+            "disk_free_bytes", "Room that the disk of the cache has left.", lambda: disk.free_bytes, merge="max"
+        )
+        metrics.watch("disk_full", "Whether the disk has no room for fills.", lambda: disk.full, merge="max")
+        metrics.watch("disk_refusals", "Fills for which the disk had no room.", lambda: disk.refusals)
         metrics.watch("fills_begun", "Fills since the start.", lambda: self._fills.count)
         metrics.watch("hits_unsent", "Images with hits that the index does not have yet.", lambda: self._hits.unsent)
         metrics.watch("grants", "Permissions remembered.", lambda: self._grants.count)

@@ -74,6 +74,7 @@ class World:
         max_bytes: int = GiB,
         low_water_bytes: int | None = None,
         pool: SteppedPool | None = None,
+        high_water_bytes: int | None = None,
     ) -> None:
         self.path = absolute(path)
         self.clock = ThreadClock()
@@ -85,7 +86,14 @@ class World:
         self.policy = LeastFrequentlyUsed()
         self.corrupt: list[EntryCorrupt] = []
         self.store = EntryStore(
-            self.folder, self.account, self.policy, self.lanes, self.clock, self.corrupt.append, low_water_bytes
+            self.folder,
+            self.account,
+            self.policy,
+            self.lanes,
+            self.clock,
+            self.corrupt.append,
+            low_water_bytes,
+            high_water_bytes=high_water_bytes,
         )
 
     async def start(self) -> None:

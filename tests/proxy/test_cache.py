@@ -99,6 +99,22 @@ class OpenTests(CacheTestCase):
             self.assertEqual(reader.data, DATA)
         self.assertEqual(self.upstream.asked, [("owner", 0)])
 
+    def test_images_above_the_most(self) -> None:
+        """
+        What is larger than an image may be is left to the upstream, and cannot be prefetched either; what is cached
+        already is served, and an image of just that size is cached.
+        """
+        self.cache = Cache(self.world.store, self.fills, len(DATA) - 1)
+        self.assert_bypass(self.open())
+        self.failureResultOf(Deferred.fromCoroutine(self.cache.fill(self.facts, OWNER)), CacheFull)
+        self.assertEqual(self.upstream.asked, [])
+        self.cache = Cache(self.world.store, self.fills, len(DATA))
+        self.assertEqual(self.opened()[0], "fill")
+        self.send()
+        self.cache = Cache(self.world.store, self.fills, 1)
+        self.assertEqual(self.opened()[0], "hit")
+        self.successResultOf(Deferred.fromCoroutine(self.cache.fill(self.facts, OWNER)))
+
     def test_herd_waits_for_one(self) -> None:
         """
         Those who come before the upstream has begun wait for it, and are served together.

@@ -223,6 +223,22 @@ class RoomTests(TestCase):
         self.assertEqual(self.there(world), [6, 7])
         await world.stop()
 
+    async def test_above_the_high_water_mark(self) -> None:
+        """Where a high-water mark is set, eviction begins at it; what must stay may take the cache to the limit."""
+        world = World(self.path, self.disk, 4 * ROOM, 2 * ROOM, high_water_bytes=3 * ROOM)
+        await world.start()
+        await self.fill(world, 1, 2, 3)
+        self.assertEqual(self.there(world), [1, 2, 3])
+        await self.fill(world, 4)
+        self.assertEqual(self.there(world), [3, 4])
+        for number in (3, 4, 5, 6):
+            await world.store.pin(image(number))
+        await self.fill(world, 5, 6)
+        self.assertEqual(self.there(world), [3, 4, 5, 6])
+        with self.assertRaises(CacheFull):
+            await world.store.begin(facts_of(DATA, image(7)))
+        await world.stop()
+
     async def test_a_limit_that_was_lowered(self) -> None:
         """A folder that is fuller than the limit is brought below it at the start, oldest first."""
         world = await self.started()
@@ -246,6 +262,26 @@ class RoomTests(TestCase):
         self.assertEqual(self.there(world), [1])
         await world.stop()
 
+    async def test_a_full_disk_shows(self) -> None:
+        """That the disk is full is known from the first fill it refuses, until it has room for that again."""
+        world = await self.started()
+        disk = world.account.disk
+        self.assertFalse(disk.full)
+        self.disk.free = ROOM - 1
+        for refusals in (1, 2):
+            with self.assertRaises(CacheFull):
+                await world.store.begin(facts_of(DATA, image(2)))
+            self.assertEqual((disk.full, disk.free_bytes, disk.refusals), (True, ROOM - 1, refusals))
+        with self.assertRaises(CacheFull):
+            await world.store.housekeeping.would_go(ROOM)
+        self.assertEqual(disk.refusals, 2)
+        await world.store.housekeeping.free_bytes()
+        self.assertTrue(disk.full)
+        self.disk.free = ROOM
+        await world.store.housekeeping.free_bytes()
+        self.assertEqual((disk.full, disk.free_bytes, disk.refusals), (False, ROOM, 2))
+        await world.stop()
+
     async def test_what_goes_anyway_counts_as_free(self) -> None:
         """On a full disk a fill can take the place of what it evicts."""
         world = await self.started()
@@ -266,6 +302,7 @@ class RoomTests(TestCase):
                 await world.store.begin(facts_of(DATA, image(1)))
             self.assertEqual((world.file_names(), world.account.taken_bytes), ([], 0))
             self.assertEqual(self.there(world), [])
+            self.assertTrue(world.account.disk.full)
         await world.stop()
 
     async def test_a_disk_that_fills_up_under_a_fill(self) -> None:

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.prefetch_options import PrefetchSettings
+from glance_cache.room_options import RoomSettings
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
@@ -31,7 +32,7 @@ from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSet
 from glance_tx.identity.options import AuthSettings
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings
 from glance_tx.policy.options import PolicySettings
-from glance_tx.settings import Program, Settings
+from glance_tx.settings import Program, Settings, SettingsError
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.settings.declare import declared
 from glance_tx.stores.folders import FolderChoice
@@ -214,6 +215,7 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "grant_ttl_seconds": 60,
         "recheck_per_second": 20,
     },
+    RoomSettings: {"high_water_percent": 100, "low_water_percent": 95, "max_image_bytes": 0},
     PrefetchSettings: {
         "token": None,
         "concurrency": 2,
@@ -476,6 +478,22 @@ class RequirementTests(ConfigurationTestCase):
         keystone = self.loaded(GLANCE_CACHE, f"{CACHE}{KEYSTONE}application_credential_secret = hush\n").settings
         self.assertEqual(keystone[KeystoneSettings].password, "hush")
         self.assertNotIn("hush", repr(api) + repr(cache) + repr(keystone))
+
+
+class RoomTests(ConfigurationTestCase):
+    """
+    How the cache uses its room.
+    """
+
+    def test_crossed_marks(self) -> None:
+        """
+        The low-water mark may be where the high one is, and not above it.
+        """
+        marks = "[cache]\nhigh_water = {}\nlow_water = {}\n"
+        room = self.loaded(GLANCE_CACHE, CACHE + marks.format(80, 80)).settings[RoomSettings]
+        self.assertEqual((room.high_water_percent, room.low_water_percent), (80, 80))
+        error = self.assertRaises(SettingsError, self.loaded, GLANCE_CACHE, CACHE + marks.format(80, 81))
+        self.assertIn("low_water: is more than high_water (80)", str(error))
 
 
 PROTECTING = {
