@@ -67,10 +67,12 @@ class Exchange:
     The head of one answer, with its body still to be read.
 
     :param base: The URL of the upstream that answered.
+    :param redirected: Another server than that answered in its name.
     """
 
     base: str
     response: IResponse = field(repr=False)
+    redirected: bool = False
 
     @property
     def status(self) -> int:
@@ -199,6 +201,22 @@ class UpstreamClient:
                 continue
             return answer
         raise UpstreamUnavailable("; ".join(failures))
+
+    async def follow(self, base: str, url: str, headers: Headers) -> Exchange:
+        """
+        Get what an upstream said is at another address.
+
+        :param base: The upstream that did.
+        :param headers: What that address may know.
+        :raises UpstreamUnavailable: There was no answer.
+        """
+        try:
+            return Exchange(base, await self._send("GET", url, headers, None), redirected=True)
+        except (*_NOT_SENT, *_NO_ANSWER) as error:
+            # The query of such an address may be a credential.
+            where = redact_url(url).partition("?")[0]
+            self._postpone(base)
+            raise UpstreamUnavailable(f"{where}, where {redact_url(base)} led: {_reason(error)}") from error
 
     async def _send(self, method: str, url: str, headers: Headers, upload: Upload | None) -> IResponse:
         body = None if upload is None else ReaderBody(upload, upload.length)

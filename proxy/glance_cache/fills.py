@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -17,9 +16,10 @@ from twisted.python.failure import Failure
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryBusy, FillFailed, UpstreamMismatch
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, UpstreamCredentials
 from glance_cache.names import EntryName
 from glance_cache.pace import Pace
+from glance_cache.sponsors import Sponsors
 from glance_cache.steady import SteadySource
 from glance_cache.writer import EntryWriter
 from glance_tx.errors import FactualError
@@ -38,9 +38,6 @@ __all__ = ["Fill", "FillTools", "Fills"]
 # clients instead. For the same reason a Range joins a fill only if it reaches into the last chunk: one that ends
 # before it would be complete before anything was compared.
 
-_MOST_SPONSORS: Final = 16
-"""Credentials that a fill remembers: its own, and others' to go on with should the upstream take these no more."""
-
 
 @frozen
 class FillTools:
@@ -48,6 +45,7 @@ class FillTools:
     What fills work with.
 
     :param patience_seconds: For how long without a byte a fill keeps asking the upstream.
+    :param own: The node's own credentials, for a fill whose caller's have ended in the middle.
     """
 
     upstream: IUpstream
@@ -55,6 +53,7 @@ class FillTools:
     lanes: Lanes
     clock: IReactorTime
     patience_seconds: float
+    own: IOwnCredentials | None = None
 
 
 class Fill:
@@ -71,7 +70,7 @@ class Fill:
         self.facts = facts
         self._pace = pace
         self._tools = tools
-        self._sponsors = [credentials]
+        self._sponsors = Sponsors(credentials, tools.own)
         self._growth = GrowingFile()
         self._writer: EntryWriter | None = None
         self._readable = True
@@ -107,8 +106,7 @@ class Fill:
         """
         Let the fill go on in the name of somebody else who may read the image, if need be.
         """
-        if len(self._sponsors) < _MOST_SPONSORS and credentials not in self._sponsors:
-            self._sponsors.append(credentials)
+        self._sponsors.add(credentials)
 
     def serves(self, part: ByteRange | None, ahead_bytes: int) -> bool:
         """

@@ -4,12 +4,13 @@ Which header lines a proxy passes on, and which it keeps to itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from twisted.web.http import stringToDatetime
 from twisted.web.http_headers import Headers
 
-__all__ = ["HOP_BY_HOP", "end_to_end"]
+__all__ = ["HOP_BY_HOP", "end_to_end", "retry_after_seconds"]
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -42,3 +43,22 @@ def end_to_end(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
             continue
         for line in lines:
             yield name, line
+
+
+def retry_after_seconds(lines: Iterable[tuple[bytes, bytes]], now: float) -> float | None:
+    """
+    Read from an answer's header lines for how long its sender wants to be left alone.
+
+    :param now: Seconds since the epoch: the header may name a moment.
+    :return: ``None`` where it does not say.
+    """
+    for name, value in lines:
+        if name.lower() == b"retry-after":
+            text = value.strip()
+            if text.isdigit():
+                return float(text[:9])
+            try:
+                return max(0.0, float(stringToDatetime(text)) - now)
+            except (ValueError, IndexError, KeyError):
+                return None
+    return None

@@ -4,7 +4,6 @@ Image data from an upstream, however many connections it takes.
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -14,7 +13,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from glance_cache.errors import UpstreamMismatch, UpstreamRefused, UpstreamUnavailable
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.headers import retry_after_seconds
+from glance_cache.interfaces import ImageFacts, IUpstream
+from glance_cache.sponsors import Sponsors
 from glance_tx.streaming.errors import BodyTooShort, StreamingError
 from glance_tx.streaming.interfaces import IBodySource
 
@@ -22,6 +23,9 @@ __all__ = ["SteadySource"]
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_LONGEST_ASKED_PAUSE_SECONDS: Final = 60.0
+"""An upstream may ask to be left alone for a while; clients wait meanwhile."""
 
 # A service that is overloaded, or being restarted, refuses everybody for a while.
 _PASSING_REFUSALS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -36,8 +40,7 @@ class SteadySource:
     The data of one image from an offset on. A connection that breaks, stalls or ends early is replaced by another
     one that goes on where it stopped, until no byte came for a while.
 
-    :param credentials: Shown to the upstream one after the other: those that it refuses in the middle are taken
-        out, and it gives up when none are left.
+    :param sponsors: In whose name the upstream is asked; it gives up when none are left.
     :param patience_seconds: For how long without a byte it is tried again.
     """
 
@@ -47,14 +50,14 @@ class SteadySource:
         self,
         upstream: IUpstream,
         facts: ImageFacts,
-        credentials: MutableSequence[UpstreamCredentials],
+        sponsors: Sponsors,
         clock: IReactorTime,
         patience_seconds: float,
     ) -> None:
         self.length: int | None = facts.size
         self._upstream = upstream
         self._facts = facts
-        self._credentials = credentials
+        self._sponsors = sponsors
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._offset = 0
@@ -90,9 +93,10 @@ class SteadySource:
                 return await self._read_on(at_least)
             except UpstreamRefused as error:
                 if error.status not in _PASSING_REFUSALS:
-                    self._next_credentials(error)
+                    await self._sponsors.replace(error)
                     continue
                 reason: Exception = error
+                pause = max(pause, self._asked_pause(error))
             except (StreamingError, UpstreamUnavailable) as error:
                 reason = error
             self.cancel()
@@ -116,10 +120,9 @@ class SteadySource:
         if source is not None:
             source.cancel()
 
-    def _next_credentials(self, refusal: UpstreamRefused) -> None:
-        if len(self._credentials) == 1:
-            raise refusal
-        del self._credentials[0]
+    def _asked_pause(self, refusal: UpstreamRefused) -> float:
+        asked = retry_after_seconds(refusal.headers, self._clock.seconds()) or 0.0
+        return min(asked, _LONGEST_ASKED_PAUSE_SECONDS)
 
     async def _read_on(self, at_least: int) -> bytes:
         size = self._facts.size
@@ -147,13 +150,14 @@ class SteadySource:
         raise BodyTooShort(size, self._offset)
 
     async def _connect(self) -> None:
-        source = await self._upstream.open_data(self._facts.image_id, self._credentials[0], self._offset)
+        source = await self._upstream.open_data(self._facts.image_id, self._sponsors.current, self._offset)
         expected = self._facts.size - self._offset
         if source.length not in {None, expected}:
             source.cancel()
             raise UpstreamMismatch(
                 self._facts.image_id, f"the upstream offers {source.length} bytes where {expected} are left"
             )
+        self._sponsors.accepted()
         self._source = source
 
     def _pause(self, seconds: float) -> Deferred[None]:

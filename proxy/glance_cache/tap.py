@@ -218,8 +218,7 @@ class _Node:
         self._tally = Tally(self._hits, lambda state: answers.labels(state).inc())
         self._recipients = self._make_recipients()
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
-        patience_seconds = _PATIENCE_STALLS * settings[UpstreamSettings].stall_seconds
-        self._fills = Fills(FillTools(self._upstream, self._entries, self._lanes, reactor, patience_seconds))
+        self._fills = self._make_fills()
         self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
         self._watch = Watch(
@@ -298,6 +297,11 @@ class _Node:
             on_evict,
             storage.max_size_bytes * room.high_water_percent // 100,
         )
+
+    def _make_fills(self) -> Fills:
+        patience_seconds = _PATIENCE_STALLS * self._settings[UpstreamSettings].stall_seconds
+        own = self._own_credentials()
+        return Fills(FillTools(self._upstream, self._entries, self._lanes, self._reactor, patience_seconds, own))
 
     def _make_redis(self) -> RedisClient | None:
         return make_redis(self._reactor, self._settings[RedisSettings], self._redis_tls)

@@ -20,6 +20,7 @@ from glance_cache.errors import UpstreamMismatch, UpstreamRefused
 from glance_cache.headers import end_to_end
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_cache.names import is_image_id
+from glance_cache.redirects import MOST_REDIRECTS, REDIRECTS, redirect_target, same_origin
 from glance_tx.streaming.interfaces import IBodySource
 from glance_tx.streaming.units import KiB, MiB
 
@@ -33,9 +34,11 @@ _PAGE_IMAGES: Final = 200
 PROBE_AGAIN_SECONDS: Final = 600.0
 """An upstream that did not know HEAD of image data is asked again after this long: it may have been replaced."""
 
+_CREDENTIALS: Final = ("X-Auth-Token", "X-Storage-Token", "X-Service-Token")
+
 _HEX: Final = re.compile(r"[0-9a-f]{1,128}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 def data_path(image_id: str) -> str:
@@ -50,11 +53,8 @@ def credential_headers(credentials: UpstreamCredentials) -> Headers:
     Put credentials back into the headers that they came in.
     """
     headers = Headers()
-    for name, value in (
-        ("X-Auth-Token", credentials.auth_token),
-        ("X-Storage-Token", credentials.storage_token),
-        ("X-Service-Token", credentials.service_token),
-    ):
+    values = (credentials.auth_token, credentials.storage_token, credentials.service_token)
+    for name, value in zip(_CREDENTIALS, values, strict=True):
         if value is not None:
             headers.setRawHeaders(name, [value])
     return headers
@@ -85,6 +85,16 @@ def _image_ids(page: Mapping[str, object]) -> Iterator[str]:
         image_id = image.get("id") if isinstance(image, dict) else None
         if isinstance(image_id, str) and is_image_id(image_id.lower()):
             yield image_id.lower()
+
+
+def _whole_bytes(answer: Exchange) -> int | None:
+    """
+    Tell how long what an answer is a part of is in whole.
+    """
+    if answer.status != 206:
+        return answer.length
+    matched = _CONTENT_RANGE.fullmatch(answer.header("Content-Range") or "")
+    return int(matched[2]) if matched is not None and matched[2] != "*" else None
 
 
 @implementer(IBodySource)
@@ -137,6 +147,10 @@ class GlanceUpstream:
         headers = credential_headers(credentials)
         if self._clock.seconds() >= self._no_head_until.get(self._client.preferred, 0.0):
             answer = await self._client.exchange("HEAD", data_path(image_id), headers)
+            if answer.status in REDIRECTS:
+                # Only data is fetched from elsewhere; the probe asks for some.
+                answer.abandon()
+                return await self._probe_stock(image_id, credentials)
             if answer.status != 405:
                 return await self._facts_of_head(image_id, answer)
             self._no_head_until[answer.base] = self._clock.seconds() + PROBE_AGAIN_SECONDS
@@ -157,7 +171,9 @@ class GlanceUpstream:
             if matched is None or int(matched[1]) != offset:
                 answer.abandon()
                 raise UpstreamMismatch(image_id, f"the upstream sent another range than the one from {offset}")
-            return self._client.reader(answer)
+            # In pieces of unknown number it might be the rest of another image.
+            unsaid = answer.length is None and matched[2] != "*"
+            return self._client.reader(answer, int(matched[2]) - offset if unsaid else None)
         if answer.status != 200:
             raise await self._refusal(answer)
         reader = self._client.reader(answer)
@@ -235,8 +251,11 @@ class GlanceUpstream:
             allowed = {200, 206}
         if answer.status not in allowed | {204}:
             raise await self._refusal(answer)
-        answer.abandon()
         size = record.get("size")
+        if answer.redirected and _whole_bytes(answer) != size:
+            # It leads to something else than the image: a page where one has to log in, perhaps.
+            raise await self._refusal(answer)
+        answer.abandon()
         if answer.status == 204 or not isinstance(size, int):
             return None
         texts = {name: record.get(name) for name in ("checksum", "os_hash_algo", "os_hash_value")}
@@ -249,7 +268,20 @@ class GlanceUpstream:
         headers.setRawHeaders("Accept-Encoding", ["identity"])
         if byte_range is not None:
             headers.setRawHeaders("Range", [byte_range])
-        return await self._client.exchange("GET", data_path(image_id), headers)
+        answer = await self._client.exchange("GET", data_path(image_id), headers)
+        url = answer.base + data_path(image_id)
+        for _ in range(MOST_REDIRECTS):
+            target = redirect_target(answer, url)
+            if target is None:
+                break
+            if not same_origin(url, target):
+                # And not shown again should that one send us back.
+                for name in _CREDENTIALS:
+                    headers.removeHeader(name)
+            answer.abandon()
+            answer = await self._client.follow(answer.base, target, headers)
+            url = target
+        return answer
 
     async def _refusal(self, answer: Exchange) -> UpstreamRefused:
         body = await self._client.collect(answer, REFUSAL_BYTES)

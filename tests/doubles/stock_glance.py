@@ -54,6 +54,7 @@ class StockGlance:
     :ivar trouble: With what status it refuses everybody now.
     :ivar documents: What it has at other paths: status and body.
     :ivar marks: Header lines of its answers with data, each with the caller's token in the place of ``{}``.
+    :ivar leads_to: Where it sends those who may download, instead of the data.
     :ivar knows_head: Whether it answers HEAD of image data, as this project's own service does.
     """
 
@@ -65,6 +66,7 @@ class StockGlance:
     documents: dict[str, tuple[int, bytes]] = field(factory=dict)
     knows_head: bool = False
     marks: dict[str, str] = field(factory=dict)
+    leads_to: str | None = None
     requests: list[tuple[str, str, str | None]] = field(factory=list)
     queries: list[str] = field(factory=list)
     most_listed: int = 1000
@@ -130,6 +132,10 @@ class StockGlance:
             return _say(request, b"refused")
         if image.data is None:
             request.setResponseCode(204)
+            return b""
+        if self.leads_to is not None:
+            request.setResponseCode(302)
+            request.setHeader("Location", self.leads_to)
             return b""
         return self._send(request, image, byte_range)
 

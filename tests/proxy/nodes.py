@@ -24,6 +24,7 @@ from glance_cache.faults import cache_faults
 from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
 from glance_cache.grants import Grants
+from glance_cache.interfaces import IOwnCredentials
 from glance_cache.links import Links
 from glance_cache.passthrough import PassThrough
 from glance_cache.routes import ClientRoutes, without_minor_version
@@ -56,6 +57,7 @@ class NodeTestCase(ServingTestCase):
     public_endpoint: str | None = None
     grant_seconds = 60.0
     max_bytes = GiB
+    own_credentials: IOwnCredentials | None = None
 
     async def setUp(self) -> None:
         self.counted: Counter[str] = Counter()
@@ -81,7 +83,7 @@ class NodeTestCase(ServingTestCase):
             self.corrupt.append,
         )
         self.grants = Grants(self.upstream, reactor, self.grant_seconds, b"secret")
-        self.fills = Fills(FillTools(self.upstream, self.entries, self.lanes, reactor, 60))
+        self.fills = Fills(FillTools(self.upstream, self.entries, self.lanes, reactor, 60, self.own_credentials))
         self.cache = Cache(self.entries, self.fills)
         passthrough = PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls))
         self.told = Told()

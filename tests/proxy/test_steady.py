@@ -7,11 +7,14 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from glance_cache.errors import UpstreamBrokeOff, UpstreamMismatch, UpstreamRefused, UpstreamUnavailable
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, UpstreamCredentials
+from glance_cache.sponsors import Sponsors
 from glance_cache.steady import SteadySource
+from glance_tx.identity.errors import IdentityUnavailable
 from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodySource
 from tests.doubles.upstreams import ScriptedSource, ScriptedUpstream
@@ -21,17 +24,43 @@ DATA = bytes(range(100))
 OWNER, FRIEND, STRANGER = (UpstreamCredentials(auth_token=name) for name in ("owner", "friend", "stranger"))
 
 
-def refused(status: int) -> UpstreamRefused:
-    return UpstreamRefused(status, (), b"")
+def refused(status: int, *headers: tuple[bytes, bytes]) -> UpstreamRefused:
+    return UpstreamRefused(status, headers, b"")
+
+
+@implementer(IOwnCredentials)
+class OwnAccount:
+    """
+    An account whose tokens are numbered, or whose one token stays as it is.
+    """
+
+    def __init__(self, *, renewable: bool = True) -> None:
+        self.number = 1
+        self.away = False
+        self._renewable = renewable
+
+    async def get(self) -> UpstreamCredentials:
+        if self.away:
+            raise IdentityUnavailable("nobody there")
+        return UpstreamCredentials(auth_token=f"own-{self.number}")
+
+    def reject(self, credentials: UpstreamCredentials) -> bool:
+        if self._renewable and credentials.auth_token == f"own-{self.number}":
+            self.number += 1
+        return self._renewable
 
 
 class SteadyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = ScriptedUpstream({IMAGE: ImageFacts(IMAGE, len(DATA))})
-        self.credentials = [OWNER]
+        self.own: OwnAccount | None = None
+        self.make()
+
+    def make(self) -> None:
+        self.sponsors = Sponsors(OWNER, self.own)
         self.steady = SteadySource(
-            self.upstream, ImageFacts(IMAGE, len(DATA)), self.credentials, self.clock, patience_seconds=60
+            self.upstream, ImageFacts(IMAGE, len(DATA)), self.sponsors, self.clock, patience_seconds=60
         )
 
     def open(self, offset: int = 0) -> ScriptedSource:
@@ -207,7 +236,7 @@ class RefusalTests(SteadyTestCase):
         """
         A refusal at the start is told, whatever it is, and whoever else could be asked for.
         """
-        self.credentials.append(FRIEND)
+        self.sponsors.add(FRIEND)
         for outcome in (refused(403), refused(503), UpstreamUnavailable("away")):
             self.upstream.outcomes = [outcome]
             opening = Deferred.fromCoroutine(self.steady.open(0))
@@ -234,20 +263,21 @@ class RefusalTests(SteadyTestCase):
         """
         Unless there are others in whose name it can go on; those who were refused are not asked for again.
         """
-        self.credentials += [STRANGER, FRIEND]
+        self.sponsors.add(STRANGER)
+        self.sponsors.add(FRIEND)
         reading = self.interrupted()
         self.upstream.outcomes = [refused(401), refused(404)]
         self.clock.advance(0.1)
         self.source.send(DATA)
         self.assertEqual(self.successResultOf(reading), DATA)
         self.assertEqual([token for token, _ in self.upstream.asked], ["owner", "owner", "stranger", "friend"])
-        self.assertEqual(self.credentials, [FRIEND])
+        self.assertEqual(self.sponsors.current, FRIEND)
 
     def test_all_refused(self) -> None:
         """
         When the last is refused, that is the end.
         """
-        self.credentials.append(FRIEND)
+        self.sponsors.add(FRIEND)
         reading = self.interrupted()
         self.upstream.outcomes = [refused(401), refused(404)]
         self.clock.advance(0.1)
@@ -262,6 +292,124 @@ class RefusalTests(SteadyTestCase):
         self.clock.pump([0.1] * 40)
         self.source.send(DATA)
         self.assertEqual(self.successResultOf(reading), DATA)
+
+    def test_asks_for_time(self) -> None:
+        """
+        One that says for how long it wants to be left alone is left alone so long, up to a minute.
+        """
+        self.clock.rightNow = 589.9
+        for text, seconds in ((b"Thu, 01 Jan 1970 00:10:00 GMT", 10), (b"7", 7), (b"999", 60), (b"soon", 0.1)):
+            self.upstream.sources.clear()
+            reading = self.interrupted()
+            self.upstream.outcomes = [refused(503, (b"Retry-After", text))]
+            self.clock.advance(0.1)
+            asked = len(self.upstream.asked)
+            self.clock.advance(seconds - 0.2 if seconds > 1 else 0.05)
+            self.assertEqual(len(self.upstream.asked), asked, text)
+            self.clock.advance(0.3)
+            self.assertEqual(len(self.upstream.asked), asked + 1, text)
+            self.source.send(b"x")
+            self.successResultOf(reading)
+            self.make()
+
+
+class OwnTests(SteadyTestCase):
+    """
+    A token that ends in the middle is followed by the node's own.
+    """
+
+    def use(self, *, renewable: bool = True) -> OwnAccount:
+        self.own = OwnAccount(renewable=renewable)
+        self.assertTrue(verifyObject(IOwnCredentials, self.own))
+        self.make()
+        return self.own
+
+    def interrupted(self, *outcomes: UpstreamRefused | None) -> Deferred[bytes]:
+        if not self.upstream.sources:
+            self.open()
+        reading = self.read()
+        self.source.fail(BodyLost(0, "cut"))
+        self.upstream.outcomes = list(outcomes)
+        self.clock.advance(0.1)
+        return reading
+
+    def tokens(self) -> list[str | None]:
+        return [token for token, _ in self.upstream.asked]
+
+    def test_ended(self) -> None:
+        """
+        The node's own comes first, and clients' after it.
+        """
+        self.use()
+        self.sponsors.add(FRIEND)
+        reading = self.interrupted(refused(401))
+        self.source.send(DATA)
+        self.assertEqual(self.successResultOf(reading), DATA)
+        self.assertEqual(self.tokens(), ["owner", "owner", "own-1"])
+
+    def test_own_ended(self) -> None:
+        """
+        Its own is renewed where it has ended as well, once; then it is up to the clients.
+        """
+        self.use()
+        self.sponsors.add(FRIEND)
+        reading = self.interrupted(refused(401), refused(401), refused(401))
+        self.source.send(DATA)
+        self.successResultOf(reading)
+        self.assertEqual(self.tokens(), ["owner", "owner", "own-1", "own-2", "friend"])
+
+    def test_own_ends_again(self) -> None:
+        """
+        In a transfer that takes days its own ends more than once.
+        """
+        self.use()
+        for number in range(1, 5):
+            reading = self.interrupted(refused(401))
+            self.source.send(b"x")
+            self.successResultOf(reading)
+            self.assertEqual(self.tokens()[-1], f"own-{number}")
+
+    def test_own_token_of_a_prefetch(self) -> None:
+        """
+        Where its own began the transfer a new one goes on.
+        """
+        self.use()
+        self.sponsors = Sponsors(UpstreamCredentials(auth_token="own-1"), self.own)
+        self.steady = SteadySource(self.upstream, ImageFacts(IMAGE, 100), self.sponsors, self.clock, 60)
+        reading = self.interrupted(refused(401))
+        self.source.send(DATA)
+        self.successResultOf(reading)
+        self.assertEqual(self.tokens(), ["own-1", "own-1", "own-2"])
+
+    def test_own_stays_refused(self) -> None:
+        """
+        A token that cannot be renewed is shown once.
+        """
+        self.use(renewable=False)
+        failure = self.failureResultOf(self.interrupted(refused(401), refused(401)), UpstreamRefused)
+        self.assertEqual(failure.value.status, 401)
+        self.assertEqual(self.tokens(), ["owner", "owner", "own-1"])
+
+    def test_no_own_to_be_had(self) -> None:
+        """
+        Without a Keystone it is up to the clients at once.
+        """
+        self.use().away = True
+        self.sponsors.add(FRIEND)
+        reading = self.interrupted(refused(401))
+        self.source.send(DATA)
+        self.successResultOf(reading)
+        self.assertEqual(self.tokens()[-1], "friend")
+
+    def test_not_for_those_who_may_not(self) -> None:
+        """
+        Who may not read the image any more gets no help from an account that may read all of them.
+        """
+        for status in (403, 404):
+            self.use()
+            self.upstream.sources.clear()
+            self.failureResultOf(self.interrupted(refused(status)), UpstreamRefused)
+        self.assertEqual(set(self.tokens()), {"owner"})
 
 
 class MismatchTests(SteadyTestCase):

@@ -127,6 +127,25 @@ class GlanceUpstreamTests(SynchronousTestCase):
         self.server.seekable = False
         self.assertEqual(self.successResultOf(self.authorize()), FACTS)
 
+    def test_led_elsewhere(self) -> None:
+        """
+        Where data lies elsewhere the probe goes there, without the token; what is not as long as the image is no
+        grant, such as a page where one has to log in.
+        """
+        for knows_head in (False, True):
+            self.server.knows_head = knows_head
+            for page, granted in ((DATA, True), (b"Log in!", False)):
+                store = StockGlance(documents={"x": (200, page)})
+                self.network = Network(one=self.server, two=store)
+                self.use("http://one")
+                self.server.leads_to = "http://two/x"
+                asking = self.authorize()
+                self.network.flush()
+                if granted:
+                    self.assertEqual(self.successResultOf(asking), FACTS)
+                else:
+                    self.failureResultOf(asking, UpstreamRefused)
+
     def test_empty_image(self) -> None:
         """
         An image of no bytes, where no Range can be served, is granted by a whole download.
