@@ -66,6 +66,7 @@ from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.streaming.units import MiB
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.lag import ReactorLag
+from glance_tx.telemetry.metrics import service_seconds
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.callers import Callers
 from glance_tx.web.compression import CompressionSettings, JsonCompression
@@ -221,12 +222,13 @@ class _Service:
         self._lease_seconds = float(settings[UploadSettings].lease_seconds)
         self._stores: Mapping[str, IStore] = {foundation.store.name: foundation.store}
         database = settings[DatabaseSettings]
-        self._database = Database(reactor, database.url, size=database.max_pool_size)
+        self._database = Database(reactor, database.url, size=database.max_pool_size, observe=self._time_database)
         self._repository = SqlImages(self._database, _now)
         self._quota = StorageQuota(self._repository, settings[LimitSettings].storage_quota_bytes)
         self._reclaimer = Reclaimer(self._repository, self._stores)
         self._recovery = self._make_recovery()
         self.edge = self._make_edge()
+        self._database_seconds = service_seconds(self.edge.metrics, "database", "transactions take", ["kind"])
         self._watch = watch_files(settings, foundation.watched, lanes, reactor, self.edge.metrics)
         self._recipients = self._make_recipients()
         self._events = Events(self._recipients.notifier)
@@ -254,6 +256,9 @@ class _Service:
         Clear up at once after a process of this node that died.
         """
         self._recovery.hurry()
+
+    def _time_database(self, kind: str, seconds: float) -> None:
+        self._database_seconds.labels(kind).observe(seconds)
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
@@ -305,7 +310,8 @@ class _Service:
 
     def _make_recipients(self) -> Recipients:
         redis = self._settings[RedisSettings]
-        client = make_redis(self._reactor, redis, self._foundation.redis_tls)
+        observe = service_seconds(self.edge.metrics, "redis", "commands take").observe
+        client = make_redis(self._reactor, redis, self._foundation.redis_tls, observe)
         return Recipients.make(
             self._reactor, self._settings, self.edge.metrics, _now, redis=client, redis_prefix=redis.prefix
         )

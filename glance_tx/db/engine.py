@@ -102,6 +102,8 @@ class Database:
     :param statement_seconds: Longest wait for a server to carry out one statement.
     :param transaction_seconds: Longest wait for a transaction: for a server, or a disk, that neither answers nor
         breaks the connection. It stays taken for as long.
+    :param observe: Told of each transaction, however it ended, whether it ``reads`` or ``writes``, and the seconds from
+        its being asked for to its end.
     :raises UnsupportedDatabase: The URL cannot be used.
     """
 
@@ -120,6 +122,7 @@ class Database:
         stop_seconds: float = 30.0,
         statement_seconds: float = 30,
         transaction_seconds: float = 60.0,
+        observe: Callable[[str, float], object] | None = None,
     ) -> None:
         self.clock = cast(IReactorTime, reactor)
         self._reactor = reactor
@@ -129,6 +132,7 @@ class Database:
         self._stop_seconds = stop_seconds
         self._statement_seconds = statement_seconds
         self._transaction_seconds = transaction_seconds
+        self._observe = observe
         self._kept: list[_Place] = []
         self._places: Places[_Place] | None = None
 
@@ -202,6 +206,14 @@ class Database:
         return await self._do(_Kind.LOOKS, function, args)
 
     async def _do(self, kind: _Kind, function: Callable[[sa.Connection, *_Args], _T], args: tuple[*_Args]) -> _T:
+        began = self._reactor.seconds()
+        try:
+            return await self._carry_out(kind, function, args)
+        finally:
+            if self._observe is not None:
+                self._observe("writes" if kind is _Kind.WRITES else "reads", self._reactor.seconds() - began)
+
+    async def _carry_out(self, kind: _Kind, function: Callable[[sa.Connection, *_Args], _T], args: tuple[*_Args]) -> _T:
         places = self._places
         if places is None:
             raise CatalogUnavailable("it is not started")

@@ -4,7 +4,7 @@ Calls to a Redis, each with a deadline, whatever becomes of the server.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -109,6 +109,7 @@ class RedisClient:
     :param timeout_seconds: For each piece of work as a whole (`within_deadline`), and for an attempt to connect.
     :param retry_seconds: After a refusal (a wrong password, say), before the next attempt.
     :param tls: Whom to believe, and who we are, where the address is one of TLS.
+    :param observe: Told of each piece of work, however it ended, the seconds that it took.
     :raises ValueError: The address is one of TLS, and there is none for it.
     """
 
@@ -120,6 +121,7 @@ class RedisClient:
         timeout_seconds: float = 5.0,
         retry_seconds: float = 10.0,
         tls: ClientTls | None = None,
+        observe: Callable[[float], object] | None = None,
     ) -> None:
         if address.tls and tls is None:
             raise ValueError("no TLS for an address of TLS")  # the password would go out in the clear
@@ -128,6 +130,7 @@ class RedisClient:
         self._tls = tls if address.tls else None
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
+        self._observe = observe
         self._current: _Server | None = None
         self._retry_at = 0.0
         self._stopped = False
@@ -168,6 +171,7 @@ class RedisClient:
         :raises RedisUnavailable: The server is away, refuses, or was too slow.
         """
         # Without a connection the library lets a command wait for ever. A silent one it gives up by itself.
+        began = self._reactor.seconds()
         try:
             return await Deferred.fromCoroutine(work).addTimeout(self._timeout_seconds, self._reactor)
         except DeadlinePassed as error:
@@ -176,6 +180,9 @@ class RedisClient:
             if str(error).startswith("READONLY"):  # it was the primary once: the name may lead to another one now
                 self._server().abort()
             raise RedisUnavailable(str(error)) from error
+        finally:
+            if self._observe is not None:
+                self._observe(self._reactor.seconds() - began)
 
     def _server(self) -> _Server:
         if self._stopped:

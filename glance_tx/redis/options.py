@@ -4,7 +4,7 @@ From an operator's words to clients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from glance_tx.redis.address import RedisAddress
 from glance_tx.redis.client import RedisClient
@@ -41,15 +41,21 @@ def redis_tls(settings: RedisSettings) -> ClientTls | None:
     return ClientTls(ClientFiles(settings.cafile, settings.certfile, settings.keyfile))
 
 
-def make_redis(reactor: object, settings: RedisSettings, tls: ClientTls | None) -> RedisClient | None:
+def make_redis(
+    reactor: object,
+    settings: RedisSettings,
+    tls: ClientTls | None,
+    observe: Callable[[float], object] | None = None,
+) -> RedisClient | None:
     """
     Make the client for the Redis that is named; ``None`` where it is none.
 
     :param tls: From `redis_tls`.
+    :param observe: See `RedisClient`.
     """
     if settings.url is None:
         return None
-    return RedisClient(reactor, RedisAddress.parse(settings.url), tls=tls)
+    return RedisClient(reactor, RedisAddress.parse(settings.url), tls=tls, observe=observe)
 
 
 def make_subscription(

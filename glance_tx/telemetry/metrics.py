@@ -13,7 +13,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from glance_tx.telemetry.access import AccessRecord
 
-__all__ = ["Counter", "Exposition", "Gauge", "Histogram", "Merge", "Metric", "Metrics", "RequestMetrics", "expose"]
+__all__ = [
+    "Counter",
+    "Exposition",
+    "Gauge",
+    "Histogram",
+    "Merge",
+    "Metric",
+    "Metrics",
+    "RequestMetrics",
+    "expose",
+    "service_seconds",
+]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
@@ -107,6 +118,17 @@ class Metrics:
         Write all metrics down in the text format of Prometheus.
         """
         return expose(self._registry)
+
+
+def service_seconds(metrics: Metrics, service: str, what: str, labels: Sequence[str] = ()) -> Histogram:
+    """
+    Make the distribution of how long another service takes: ``<service>_seconds``.
+
+    :param what: What is timed, for the meaning.
+    """
+    return metrics.histogram(
+        f"{service}_seconds", f"How long {what}, waits for a connection included.", _SECONDS, labels
+    )
 
 
 class _Collected(Protocol):

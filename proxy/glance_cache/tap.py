@@ -72,7 +72,7 @@ from glance_tx.settings.watch import Source
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.lag import ReactorLag
-from glance_tx.telemetry.metrics import Metrics
+from glance_tx.telemetry.metrics import Metrics, service_seconds
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
@@ -205,6 +205,7 @@ class _Node:
         watch_disable_file(checks, settings[HealthcheckSettings], self._lanes)
         faults = cache_faults(challenge(settings))
         self.edge = Edge(reactor, settings, checks, faults, "glance_cache", rewrite=without_minor_version, tls=tls)
+        self._redis_seconds = service_seconds(self.edge.metrics, "redis", "commands take")
         self._connections = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _KEPT_CONNECTIONS
         self._connections.cachedConnectionTimeout = _KEPT_SECONDS
@@ -304,7 +305,8 @@ class _Node:
         return Fills(FillTools(self._upstream, self._entries, self._lanes, self._reactor, patience_seconds, own))
 
     def _make_redis(self) -> RedisClient | None:
-        return make_redis(self._reactor, self._settings[RedisSettings], self._redis_tls)
+        observe = self._redis_seconds.observe
+        return make_redis(self._reactor, self._settings[RedisSettings], self._redis_tls, observe)
 
     def _make_recipients(self) -> Recipients:
         # A connection of its own: what the index says to Redis must not wait behind it.

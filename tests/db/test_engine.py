@@ -97,6 +97,23 @@ class DatabaseContract(DatabaseCase):
         self.assertEqual(await database.transact(insert, "a"), "a")
         self.assertEqual(self.by_hand.run("SELECT name FROM things"), [("a",)])
 
+    async def test_every_transaction_is_timed(self) -> None:
+        """
+        Who observes is told of each transaction, of those that fail too, and how long they took with their waiting.
+        """
+        seen: list[tuple[str, float]] = []
+        database = await self.open(observe=lambda kind, seconds: seen.append((kind, seconds)))
+        gate = self.gate()
+        writing = started(database.transact(gate, "a"))
+        await gate.entered()
+        self.reactor.clock.advance(3)
+        gate.open()
+        await writing
+        await database.transact(names, readonly=True)
+        with self.assertRaises(ZeroDivisionError):
+            await database.transact(lambda connection: 1 // 0)
+        self.assertEqual(seen, [("writes", 3), ("reads", 0), ("writes", 0)])
+
     async def test_a_transaction_is_undone_when_its_function_raises(self) -> None:
         """
         What a function wrote before it raised is gone, and its exception arrives as it is.
