@@ -104,6 +104,7 @@ class Events:
     def __init__(self, most_watchers: int) -> None:
         self._most_watchers = most_watchers
         self._streams: set[EventStream] = set()
+        self._kept: dict[str, bytes] = {}
         self._stopped = False
 
     @property
@@ -122,6 +123,8 @@ class Events:
         if len(self._streams) >= self._most_watchers:
             raise TooManyWatchers(self._most_watchers)
         stream = EventStream()
+        for event in self._kept.values():
+            stream.put(event)
         if self._stopped:
             stream.end()
         self._streams.add(stream)
@@ -134,14 +137,19 @@ class Events:
         stream.end()
         self._streams.discard(stream)
 
-    def publish(self, kind: str, at: float, facts: Mapping[str, object]) -> None:
+    def publish(self, kind: str, at: float, facts: Mapping[str, object], *, keep: bool = False) -> None:
         """
         Tell everybody of something.
 
         :param at: When, in seconds since the epoch.
+        :param keep: Whether those who come later are told, too, until there is another event of that kind.
         """
-        if self._streams:
-            self._put(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"at": round(at, 3), **facts})))
+        if not self._streams and not keep:
+            return
+        event = b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"at": round(at, 3), **facts}))
+        if keep:
+            self._kept[kind] = event
+        self._put(event)
 
     def beat(self) -> None:
         """

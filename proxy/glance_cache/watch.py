@@ -74,13 +74,13 @@ class Watch:
 
     def _look(self) -> None:
         self._tools.tally.sample(self._tools.clock.seconds())
+        self._look_at_index()
         if not self._tools.events.watchers:
             self._states = None
             return
         self._looks += 1
         self._look_at_entries()
         self._look_at_fills()
-        self._look_at_index()
         if self._looks % _BEAT_SECONDS == 0:
             self._tools.events.beat()
 
@@ -91,7 +91,6 @@ class Watch:
         now, before = self._tools.entries.states(), self._states
         self._states = now
         if before is None:  # nobody watched then
-            self._healthy = None
             return
         for key in before.keys() - now.keys():
             self._tell("entry", {"image_id": _image_of(key), "state": "gone"})
@@ -113,7 +112,8 @@ class Watch:
     def _look_at_index(self) -> None:
         healthy = self._tools.index_reachable()
         if healthy is not self._healthy:
-            self._tell("health", {"index_reachable": healthy})
+            facts = {"index_reachable": healthy}
+            self._tools.events.publish("health", self._tools.clock.seconds(), facts, keep=True)
         self._healthy = healthy
 
     def job(self, job: Job, state: JobState | None) -> None:

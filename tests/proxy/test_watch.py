@@ -180,8 +180,10 @@ class WatchTests(FillTestCase):
         """
         Fills are told of as they go on, entries when they change, and nothing is said twice.
         """
-        stream = self.events.open()
-        self.assertEqual(self.seen(stream), [("health", {"index_reachable": True})])
+        self.world.clock.advance(1)
+        for _ in range(2):
+            stream = self.events.open()
+            self.assertEqual(self.seen(stream), [("health", {"index_reachable": True})])
         self.start()
         fill = {"image_id": IMAGE, "size": len(DATA)}
         began = [
@@ -214,6 +216,7 @@ class WatchTests(FillTestCase):
         Jobs, evictions and damage are told of at once.
         """
         stream = self.events.open()
+        self.now(stream.read(1))
         job = Job(image_id=IMAGE, place=1, queued_at=1.0)
         self.watch.job(job, JobState.FAILED)
         self.watch.job(job, None)

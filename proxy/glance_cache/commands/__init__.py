@@ -1,0 +1,3 @@
+"""
+Programs for operators of caching nodes.
+"""
