@@ -126,10 +126,15 @@ def main() -> int:
     Measure, and leave nothing behind however it ends.
     """
 
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def end(*_: object) -> None:
+        # Once: ending the servers takes seconds, and must not be ended itself.
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in signals:
         signal.signal(number, end)
     try:
         return run(parse_options())
