@@ -92,8 +92,8 @@ class Cache:
                 if body is not None:
                     return Served(CacheState.HIT, body)
                 fill = self._fills.running(facts)
-                if fill is None and (part is not None or self._too_large(facts)):
-                    # A Range alone is no reason to fetch an image.
+                # A Range alone is no reason to fetch an image.
+                if fill is None and (part is not None or self._too_large(facts) or self._fills.enough):
                     return None
                 if fill is None:
                     served = await self._begin(facts, credentials)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from glance_cache.fill_options import FillSettings
 from glance_cache.options import (
     CacheListenSettings,
     CacheSettings,
@@ -53,6 +54,7 @@ GLANCE_CACHE: Final = Program(
         UpstreamSettings,
         CacheSettings,
         RoomSettings,
+        FillSettings,
         PrefetchSettings,
         ServiceUserSettings,
         AuthSettings,

@@ -5,7 +5,7 @@ Downloads in progress: one for each image, however many clients wait for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -13,12 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from glance_cache.audience import Audience
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryBusy, FillFailed, UpstreamMismatch
 from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, UpstreamCredentials
 from glance_cache.names import EntryName
-from glance_cache.pace import Pace
+from glance_cache.pace import Bandwidth, Pace
 from glance_cache.sponsors import Sponsors
 from glance_cache.steady import SteadySource
 from glance_cache.writer import EntryWriter
@@ -27,7 +28,7 @@ from glance_tx.streaming.digest import Digests
 from glance_tx.streaming.growth import GrowingFile
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
-from glance_tx.streaming.pump import pump
+from glance_tx.streaming.pump import Sink, pump
 from glance_tx.streaming.ranges import ByteRange
 
 __all__ = ["Fill", "FillTools", "Fills"]
@@ -46,6 +47,9 @@ class FillTools:
 
     :param patience_seconds: For how long without a byte a fill keeps asking the upstream.
     :param own: The node's own credentials, for a fill whose caller's have ended in the middle.
+    :param bandwidth: For all fills together; ``None`` where there is no limit.
+    :param abandon_below_percent: A fill that everybody left is stopped where less than that is there.
+    :param linger_seconds: For how long nobody must have waited.
     """
 
     upstream: IUpstream
@@ -54,12 +58,17 @@ class FillTools:
     clock: IReactorTime
     patience_seconds: float
     own: IOwnCredentials | None = None
+    bandwidth: Bandwidth | None = None
+    abandon_below_percent: int = 0
+    linger_seconds: float = 5.0
 
 
 class Fill:
     """
-    One image on its way into the cache. It goes on when the client that caused it leaves.
+    One image on its way into the cache. It goes on when the client that caused it leaves; when all have left, it may be
+    stopped, for a later one to go on with.
 
+    :ivar abandoned: It was stopped because all had left.
     :param credentials: Of whoever caused it; shown to the upstream and to nobody else.
     :param pace: Held until the first client reads; ``None`` for as fast as can be.
     """
@@ -76,6 +85,9 @@ class Fill:
         self._readable = True
         self._begun = _Event()
         self._ended = _Event()
+        self._audience = Audience(tools.clock, tools.linger_seconds, self._abandon)
+        self._running: Deferred[None] | None = None
+        self.abandoned = False
         # The start of the last chunk. See Note [The last chunk].
         self._held = (facts.size - 1) // CHUNK_BYTES * CHUNK_BYTES
 
@@ -92,7 +104,7 @@ class Fill:
 
         :return: Fails as the fill does, if it does before that.
         """
-        return self._begun.wait()
+        return self._audience.until(self._begun.wait())
 
     def ended(self) -> Deferred[None]:
         """
@@ -100,7 +112,7 @@ class Fill:
 
         :return: Fails as the fill does.
         """
-        return self._ended.wait()
+        return self._audience.until(self._ended.wait())
 
     def sponsor(self, credentials: UpstreamCredentials) -> None:
         """
@@ -137,12 +149,29 @@ class Fill:
         if self._writer is None or not self._is_readable():
             return None
         offset, length = (0, self.facts.size) if part is None else (part.offset, part.length)
-        body = self._writer.open_body(offset, length, self._growth)
+        body = self._writer.open_body(offset, length, self._growth, self._audience.leave)
+        self._audience.enter()
         if self._pace is not None:
             self._pace.hurry()
         return body
 
-    async def run(self) -> None:
+    def start(self) -> Deferred[None]:
+        """
+        Begin to fill.
+
+        :return: Fires when it is over; cancelling it stops the fill.
+        """
+        self._running = Deferred.fromCoroutine(self._run())
+        return self._running
+
+    def _abandon(self) -> None:
+        enough = self.present_bytes * 100 >= self._tools.abandon_below_percent * self.facts.size
+        if not enough and self._running is not None:
+            self._readable = False
+            self.abandoned = True
+            self._running.cancel()
+
+    async def _run(self) -> None:
         """
         Fill, from where an earlier fill of the same data stopped.
 
@@ -168,6 +197,7 @@ class Fill:
         Tell everybody how the fill ended; whoever still reads is reset where it failed.
         """
         self._readable = False
+        self._audience.close()
         if error is not None:
             reason = error.reason if isinstance(error, FillFailed) else str(error)
             self._growth.give_up(FillFailed(self.facts.image_id, reason))
@@ -181,11 +211,16 @@ class Fill:
         try:
             await source.open(writer.written)
             self._begun.fire(None)
-            sinks = [self._append, digests.update]
-            await pump(source, sinks if self._pace is None else [*sinks, self._pace.keep], piece_bytes=1)
+            await pump(source, [self._append, digests.update, *self._limits()], piece_bytes=1)
         finally:
             source.cancel()
         self._compare(digests)
+
+    def _limits(self) -> Iterator[Sink]:
+        if self._pace is not None:
+            yield self._pace.keep
+        if self._tools.bandwidth is not None:
+            yield Pace(self._tools.bandwidth).keep
 
     async def _append(self, piece: bytes) -> None:
         assert self._writer is not None  # noqa: S101  # it has begun
@@ -212,12 +247,18 @@ class Fill:
 class Fills:
     """
     All fills of this node.
+
+    :param most: So many at a time are enough; 0 where any number is welcome.
+    :ivar count: Fills begun.
+    :ivar abandoned: Fills stopped because everybody had left.
     """
 
     _log = Logger()
 
-    def __init__(self, tools: FillTools) -> None:
+    def __init__(self, tools: FillTools, most: int = 0) -> None:
         self._tools = tools
+        self._most = most
+        self.abandoned = 0
         self._running: dict[EntryName, Fill] = {}
         self._tasks: set[Deferred[None]] = set()
         self.count = 0
@@ -227,6 +268,13 @@ class Fills:
         Find the fill of some data.
         """
         return self._running.get(EntryName.of(facts))
+
+    @property
+    def enough(self) -> bool:
+        """
+        Whether as many run as should.
+        """
+        return 0 < self._most <= len(self._running)
 
     @property
     def under_way(self) -> Sequence[Fill]:
@@ -246,7 +294,7 @@ class Fills:
             raise RuntimeError(f"image {facts.image_id} is being filled already")
         fill = self._running[name] = Fill(self._tools, facts, credentials, pace)
         self.count += 1
-        task = Deferred.fromCoroutine(fill.run())
+        task = fill.start()
         self._tasks.add(task)
         task.addBoth(self._over, task, fill, name)
         return fill
@@ -275,6 +323,15 @@ class Fills:
     def _reason(self, failure: Failure, fill: Fill) -> FactualError:
         error = failure.value
         image_id = fill.facts.image_id
+        if isinstance(error, CancelledError) and fill.abandoned:
+            self.abandoned += 1
+            self._log.info(
+                "the fill of image {image_id} stops at {present} of {size} bytes, as nobody waits for it any more",
+                image_id=image_id,
+                present=fill.present_bytes,
+                size=fill.facts.size,
+            )
+            return FillFailed(image_id, "nobody waited for it any more")
         if isinstance(error, CancelledError):
             return FillFailed(image_id, "this node stops")
         if not isinstance(error, FactualError):

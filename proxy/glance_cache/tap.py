@@ -27,6 +27,7 @@ from glance_cache.events import Events
 from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.faults import cache_faults
 from glance_cache.files import FileOps
+from glance_cache.fill_options import FillSettings
 from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
 from glance_cache.grants import Grants
@@ -301,8 +302,18 @@ class _Node:
 
     def _make_fills(self) -> Fills:
         patience_seconds = _PATIENCE_STALLS * self._settings[UpstreamSettings].stall_seconds
-        own = self._own_credentials()
-        return Fills(FillTools(self._upstream, self._entries, self._lanes, self._reactor, patience_seconds, own))
+        settings = self._settings[FillSettings]
+        tools = FillTools(
+            self._upstream,
+            self._entries,
+            self._lanes,
+            self._reactor,
+            patience_seconds,
+            self._own_credentials(),
+            Bandwidth(self._reactor, settings.bytes_per_second) if settings.bytes_per_second else None,
+            settings.abandon_below_percent,
+        )
+        return Fills(tools, settings.most)
 
     def _make_redis(self) -> RedisClient | None:
         observe = self._redis_seconds.observe
@@ -417,7 +428,10 @@ class _Node:
         )
         metrics.watch("disk_full", "Whether the disk has no room for fills.", lambda: disk.full, merge="max")
         metrics.watch("disk_refusals", "Fills for which the disk had no room.", lambda: disk.refusals)
-        metrics.watch("fills_begun", "Fills since the start.", lambda: self._fills.count)
+        fills = self._fills
+        metrics.watch("fills_begun", "Fills since the start.", lambda: fills.count)
+        metrics.watch("fills_running", "Fills under way.", lambda: len(fills.under_way))
+        metrics.watch("fills_abandoned", "Fills stopped as nobody waited any more.", lambda: fills.abandoned)
         metrics.watch("hits_unsent", "Images with hits that the index does not have yet.", lambda: self._hits.unsent)
         metrics.watch("grants", "Permissions remembered.", lambda: self._grants.count)
         metrics.watch("changes_listening", "Whether changes are heard of.", lambda: self._changes.listening)

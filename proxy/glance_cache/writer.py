@@ -4,7 +4,7 @@ The one who fills an entry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -42,9 +42,19 @@ class EntryKeeper(Protocol):
         Remove an entry.
         """
 
-    def lend(self, entry: Entry, descriptor: int, offset: int, length: int, growth: IGrowth) -> IFileBody:
+    def lend(
+        self,
+        entry: Entry,
+        descriptor: int,
+        offset: int,
+        length: int,
+        growth: IGrowth,
+        closed: Callable[[], object],
+    ) -> IFileBody:
         """
         Make a body of an entry's file, which uses the entry from now on until it is closed.
+
+        :param closed: Called then.
         """
 
     def leave(self, entry: Entry) -> None:
@@ -141,11 +151,14 @@ class EntryWriter:
             raise self._keeper.refusal(error, self.facts.size) from error
         self._advance(len(data))
 
-    def open_body(self, offset: int, length: int, growth: IGrowth) -> IFileBody:
+    def open_body(
+        self, offset: int, length: int, growth: IGrowth, closed: Callable[[], object] = lambda: None
+    ) -> IFileBody:
         """
         Make a body of the file as it grows. The entry is in use until that is closed, whatever becomes of the fill.
 
         :param growth: Says how far the file may be sent by now; nothing else holds the body back.
+        :param closed: Called when it is closed.
         :raises FolderUnusable: There are too many open files.
         """
         if self._left:
@@ -154,7 +167,7 @@ class EntryWriter:
             descriptor = self._file.duplicate()
         except OSError as error:
             raise self._keeper.refusal(error, self.facts.size) from error
-        return self._keeper.lend(self._entry, descriptor, offset, length, growth)
+        return self._keeper.lend(self._entry, descriptor, offset, length, growth, closed)
 
     async def commit(self) -> bool:
         """

@@ -5,7 +5,7 @@ Fills over a real cache folder, from an upstream that does what the test says.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
@@ -46,7 +46,13 @@ class Reader(StringTransport):
 class FillTestCase(SynchronousTestCase):
     """
     A cache folder, an upstream, and fills between them. Threads do their work at once.
+
+    :cvar options: Of `FillTools`.
+    :cvar most: Of `Fills`.
     """
+
+    options: ClassVar[dict[str, Any]] = {}
+    most = 0
 
     def setUp(self) -> None:
         self.path = self.mktemp()
@@ -67,9 +73,9 @@ class FillTestCase(SynchronousTestCase):
         Start a daemon.
         """
         self.world = World(self.path, files, pool=pool, **options)
-        self.fills = Fills(
-            FillTools(self.upstream, self.world.store, self.world.lanes, self.world.clock, PATIENCE_SECONDS)
-        )
+        world = self.world
+        tools = FillTools(self.upstream, world.store, world.lanes, world.clock, PATIENCE_SECONDS, **self.options)
+        self.fills = Fills(tools, self.most)
         self.started()
         starting = Deferred.fromCoroutine(self.world.start())
         self.world.pool.run_all()
