@@ -14,7 +14,7 @@ from glance_tx.identity.keystone.options import KeystoneSettings
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy, require_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
-from glance_tx.redis.options import find_half_redis_identity
+from glance_tx.redis.options import find_half_redis_identity, find_lonely_sentinels
 from glance_tx.settings import Program, Settings
 from glance_tx.settings.daemon import LogSettings, NodeSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.stock_options import STOCK_OPTIONS
@@ -75,6 +75,7 @@ GLANCE_API: Final = Program(
         find_unusable_strategy,
         find_ambiguous_folders,
         find_half_redis_identity,
+        find_lonely_sentinels,
         find_half_certificates,
         find_open_doors,
         find_unusable_drivers,

@@ -8,13 +8,30 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
-__all__ = ["RedisAddress"]
+__all__ = ["RedisAddress", "Sentinels"]
+
+
+@frozen
+class Sentinels:
+    """
+    Who knows which Redis is the primary. Its text shows no password.
+
+    :param addresses: Hosts and ports; one that answers is enough.
+    :param primary: What they call it.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    primary: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 @frozen
 class RedisAddress:
     """
     Where a Redis is. Its text shows no password.
+
+    :param sentinels: Tell where it is, instead of ``host`` and ``port``.
     """
 
     host: str
@@ -23,6 +40,7 @@ class RedisAddress:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: bool = False
+    sentinels: Sentinels | None = None
 
     @classmethod
     def parse(cls, url: str) -> RedisAddress:

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeadlinePassed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from txredisapi import ConnectionError as RedisConnectionError
 from txredisapi import RedisError, RedisFactory
 
 from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.endpoint import make_endpoint
 from glance_tx.redis.errors import RedisUnavailable
 from glance_tx.tls.client import ClientTls
 
@@ -46,10 +45,7 @@ class _Server:
         # A node asks every second anyway, and the server is a near one.
         self._factory.initialDelay, self._factory.maxDelay = 0.1, 2.0
         self._factory.deferred.addErrback(self._refused)
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout_seconds)
-        if tls is not None:
-            endpoint = wrapClientTLS(tls.to(address.host), endpoint)
-        self._factory.startConnecting(endpoint)
+        self._factory.startConnecting(make_endpoint(reactor, address, timeout_seconds, tls))
 
     @property
     def given_up(self) -> bool:

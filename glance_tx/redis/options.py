@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from glance_tx.redis.address import RedisAddress
+from attrs import evolve
+
+from glance_tx.redis.address import RedisAddress, Sentinels
 from glance_tx.redis.client import RedisClient
 from glance_tx.redis.subscription import IListener, RedisSubscription
 from glance_tx.settings import Conflict, Settings
 from glance_tx.settings.daemon import RedisSettings
 from glance_tx.tls.client import ClientFiles, ClientTls
 
-__all__ = ["find_half_redis_identity", "make_redis", "make_subscription", "redis_tls"]
+__all__ = ["find_half_redis_identity", "find_lonely_sentinels", "make_redis", "make_subscription", "redis_tls"]
 
 
 def find_half_redis_identity(settings: Settings) -> Iterator[Conflict]:
@@ -30,6 +32,17 @@ def find_half_redis_identity(settings: Settings) -> Iterator[Conflict]:
                 yield Conflict("redis", name, "has no effect without TLS; url must begin with rediss://")
 
 
+def find_lonely_sentinels(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find Sentinels for no Redis, and half a login at them.
+    """
+    redis = settings[RedisSettings]
+    if redis.sentinels and redis.url is None:
+        yield Conflict("redis", "sentinels", "needs [redis] url, for how to speak with the server that they name")
+    if redis.sentinel_username is not None and redis.sentinel_password is None:
+        yield Conflict("redis", "sentinel_username", "needs [redis] sentinel_password")
+
+
 def redis_tls(settings: RedisSettings) -> ClientTls | None:
     """
     Read the certificates for the Redis that is named; ``None`` where it is none, or one without TLS. Blocks.
@@ -39,6 +52,21 @@ def redis_tls(settings: RedisSettings) -> ClientTls | None:
     if settings.url is None or not RedisAddress.parse(settings.url).tls:
         return None
     return ClientTls(ClientFiles(settings.cafile, settings.certfile, settings.keyfile))
+
+
+def redis_address(url: str, settings: RedisSettings) -> RedisAddress:
+    """
+    Tell where the Redis is that is named.
+
+    :param url: Of the settings.
+    """
+    address = RedisAddress.parse(url)
+    if not settings.sentinels:
+        return address
+    sentinels = Sentinels(
+        settings.sentinels, settings.sentinel_primary, settings.sentinel_username, settings.sentinel_password
+    )
+    return evolve(address, sentinels=sentinels)
 
 
 def make_redis(
@@ -55,7 +83,7 @@ def make_redis(
     """
     if settings.url is None:
         return None
-    return RedisClient(reactor, RedisAddress.parse(settings.url), tls=tls, observe=observe)
+    return RedisClient(reactor, redis_address(settings.url, settings), tls=tls, observe=observe)
 
 
 def make_subscription(
@@ -69,5 +97,5 @@ def make_subscription(
     """
     if settings.url is None:
         return None
-    address = RedisAddress.parse(settings.url)
+    address = redis_address(settings.url, settings)
     return RedisSubscription(reactor, address, f"{settings.prefix}:{channel}", listener, tls=tls)

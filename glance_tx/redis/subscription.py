@@ -10,9 +10,8 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeadlinePassed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -21,6 +20,7 @@ from txredisapi import ConnectionError as RedisConnectionError
 from txredisapi import RedisError, SubscriberProtocol
 
 from glance_tx.redis.address import RedisAddress
+from glance_tx.redis.endpoint import make_endpoint
 from glance_tx.tls.client import ClientTls
 
 __all__ = ["IListener", "RedisSubscription", "SubscriptionTimes"]
@@ -137,16 +137,11 @@ class RedisSubscription:
         tls: ClientTls | None = None,
         times: SubscriptionTimes = SubscriptionTimes(),
     ) -> None:
-        if address.tls and tls is None:
-            raise ValueError("no TLS for an address of TLS")  # the password would go out in the clear
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, times.timeout)
-        if address.tls and tls is not None:
-            endpoint = wrapClientTLS(tls.to(address.host), endpoint)
         self._reactor = reactor
         self._address = address
         self._channel = channel
         self._listener = listener
-        self._endpoint = endpoint
+        self._endpoint = make_endpoint(reactor, address, times.timeout, tls)
         self._times = times
         self._running: Deferred[None] | None = None
         self._pause = _FASTEST

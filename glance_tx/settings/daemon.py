@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from attrs import frozen
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from glance_tx.settings import Section, option
-from glance_tx.settings.values import AbsolutePath, RedisUrl, Word
+from glance_tx.settings.values import AbsolutePath, HostAndPort, RedisUrl, Word
 
 __all__ = ["LogSettings", "NodeSettings", "RedisSettings", "ThreadSettings", "WatchSettings", "node_name_option"]
 
@@ -108,6 +108,32 @@ class RedisSettings(Section):
             help="Where it is. Unset, nothing is shared between nodes, and each node keeps what it needs on its own "
             "disk.",
         )
+    )
+    sentinels: tuple[tuple[str, int], ...] = option(
+        cfg.Opt(
+            "sentinels",
+            type=types.List(item_type=HostAndPort(26379)),
+            default=[],
+            sample_default="<none>",
+            help="Addresses of Redis Sentinels, host or host:port, which are asked for the primary each time that a "
+            "connection is made; one that answers is enough. url then tells how to speak with it (user, password, "
+            "database, TLS), and its host and port do not count. With TLS, Sentinels speak it too. Unset, the server "
+            "is the one in url.",
+        )
+    )
+    sentinel_primary: str = option(
+        cfg.Opt(
+            "sentinel_primary",
+            type=Word(r"[A-Za-z0-9._-]{1,255}", "1 to 255 letters, digits, dots, dashes and underscores"),
+            default="mymaster",
+            help="What the Sentinels call the primary (sentinel monitor). The default is that of Redis's own sample.",
+        )
+    )
+    sentinel_username: str | None = option(
+        cfg.StrOpt("sentinel_username", help="User at the Sentinels, where they have users.")
+    )
+    sentinel_password: str | None = option(
+        cfg.StrOpt("sentinel_password", secret=True, help="Password at the Sentinels; it may differ from that in url.")
     )
     cafile: Path | None = option(
         cfg.Opt(

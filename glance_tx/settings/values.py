@@ -18,6 +18,7 @@ __all__ = [
     "ByteCount",
     "DatabaseUrl",
     "Described",
+    "HostAndPort",
     "HttpUrl",
     "Network",
     "RedisUrl",
@@ -195,6 +196,30 @@ class HttpUrl(Described):
         if "@" in parts.netloc or "?" in text or "#" in text:
             raise ValueError("more than an address")
         return text.rstrip("/")
+
+
+class HostAndPort(Described):
+    """
+    Where a server listens; the value is a pair of host and port.
+
+    :param default_port: Where none is named.
+    """
+
+    description = "host or host:port, an IPv6 address in brackets"
+
+    def __init__(self, default_port: int) -> None:
+        super().__init__()
+        self._default_port = default_port
+
+    def __call__(self, value: object) -> tuple[str, int]:
+        """
+        Convert text.
+        """
+        text = str(value).strip()
+        parts = _split(f"//{text}")
+        if not parts.hostname or parts.netloc != text or "@" in text:
+            raise ValueError("not a host and a port")
+        return parts.hostname, parts.port or self._default_port
 
 
 class RedisUrl(Described):

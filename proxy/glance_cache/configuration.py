@@ -22,7 +22,7 @@ from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSet
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
 from glance_tx.policy.options import PolicySettings
-from glance_tx.redis.options import find_half_redis_identity
+from glance_tx.redis.options import find_half_redis_identity, find_lonely_sentinels
 from glance_tx.settings import Program
 from glance_tx.settings.daemon import LogSettings, RedisSettings, ThreadSettings, WatchSettings
 from glance_tx.web.cors import CorsSettings
@@ -76,6 +76,7 @@ GLANCE_CACHE: Final = Program(
         find_two_accounts,
         find_crossed_marks,
         find_half_redis_identity,
+        find_lonely_sentinels,
         find_half_certificates,
         find_half_identity,
         find_open_doors,

@@ -105,7 +105,17 @@ SHARED_DEFAULTS: dict[type, dict[str, Any]] = {
     HealthcheckSettings: {"disable_file": None},
     LogSettings: {"log_file": None, "log_format": "text", "debug": False},
     PolicySettings: {"policy_file": "policy.yaml", "policy_dirs": ("policy.d",)},
-    RedisSettings: {"url": None, "cafile": None, "certfile": None, "keyfile": None, "prefix": "glance_tx"},
+    RedisSettings: {
+        "url": None,
+        "sentinels": (),
+        "sentinel_primary": "mymaster",
+        "sentinel_username": None,
+        "sentinel_password": None,
+        "cafile": None,
+        "certfile": None,
+        "keyfile": None,
+        "prefix": "glance_tx",
+    },
     ManagementSettings: {"bind_host": "127.0.0.1", "bind_port": 0},
     ThreadSettings: {"body_threads": 8},
     PublisherSettings: {

@@ -20,6 +20,7 @@ from glance_tx.settings.values import (
     BindAddress,
     ByteCount,
     DatabaseUrl,
+    HostAndPort,
     HttpUrl,
     Network,
     RedisUrl,
@@ -35,6 +36,7 @@ GOOD: Mapping[types.ConfigType, Mapping[str, object]] = {
         "https://a.example:9292/image/": "https://a.example:9292/image",
         "http://[::1]:9292": "http://[::1]:9292",
     },
+    HostAndPort(7): {"a": ("a", 7), "a:8": ("a", 8), "[::1]:8": ("::1", 8), "[::1]": ("::1", 7)},
     RedisUrl(): {text: text for text in ("redis://a", "redis://:p@a:6379/0", "redis://u:p@a/15", "redis://[::1]/")},
     DatabaseUrl(): {
         text: text
@@ -63,6 +65,7 @@ BAD: Mapping[types.ConfigType, Sequence[str]] = {
         "http://[a",
         "http://a\x7f",
     ],
+    HostAndPort(7): ["", ":8", "a:0", "a:x", "a:99999", "a/b", "u@a", "a b", "a?x", "http://a"],
     RedisUrl(): [
         "",
         "redis://",
