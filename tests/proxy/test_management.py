@@ -494,7 +494,7 @@ class OtherRequestTests(ManagementTestCase):
         """
         The versions that stand for cache management are accepted in the path.
         """
-        for version in ("v2", "v2.14", "v2.16"):
+        for version in ("v2", "v2.14", "v2.16", "v2.18"):
             self.assertEqual(await self.status("GET", f"/{version}/cache"), 200)
 
 
