@@ -184,7 +184,7 @@ def _prepare(reactor: Any, settings: Settings) -> tuple[object, ...]:
 
 def _make_service(reactor: Any, settings: Settings, files: _Files) -> _Service:
     lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
-    return _Service(reactor, settings, _lay_foundation(settings, files, lanes), lanes)
+    return _Service(reactor, settings, _lay_foundation(reactor, settings, files, lanes), lanes)
 
 
 def _read_files(reactor: Any, settings: Settings) -> _Files:
@@ -199,10 +199,10 @@ def _read_files(reactor: Any, settings: Settings) -> _Files:
     return _Files(Access(policy.policy), strategy, custom, protections, tls, to_redis, warnings, watched)
 
 
-def _lay_foundation(settings: Settings, read: _Files, lanes: Lanes) -> _Foundation:
+def _lay_foundation(reactor: Any, settings: Settings, read: _Files, lanes: Lanes) -> _Foundation:
     files = settings[FileStoreSettings]
     store = build_store(
-        FilesystemSettings(_STORE, files.folders, file_mode=files.file_mode or None, thin=files.thin), lanes
+        FilesystemSettings(_STORE, files.folders, file_mode=files.file_mode or None, thin=files.thin), lanes, reactor
     )
     presence = Presence(str(lock_folder(settings)), settings[NodeSettings].node_name, new_boot_id())
     presence.start()

@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -27,6 +28,7 @@ from glance_tx.stores.errors import (
 from glance_tx.stores.folder import FILE_SCHEMES, DataFolder, ForeignLocation
 from glance_tx.stores.folders import DataFolders, FolderChoice
 from glance_tx.stores.interfaces import IStore, IStoreWriter
+from glance_tx.stores.openfiles import FileKey, OpenFile, OpenFiles
 from glance_tx.stores.partfile import PartFile
 from glance_tx.streaming.errors import LaneStopped, ShortFile
 from glance_tx.streaming.filebody import FileBody
@@ -195,15 +197,17 @@ class FilesystemStore:
     Keeps objects as ``<folder>/<key>.<fence>``, and reads those of a stock Glance, ``<folder>/<key>``.
 
     :param lanes: Where the blocking calls are made.
+    :param clock: Says how long files stay open for others (see `OpenFiles`); ``None`` to open one for each reader.
     """
 
     schemes = FILE_SCHEMES
 
-    def __init__(self, settings: FilesystemSettings, lanes: Lanes) -> None:
+    def __init__(self, settings: FilesystemSettings, lanes: Lanes, clock: IReactorTime | None = None) -> None:
         self.name = settings.name
         self._settings = settings
         self._folders = DataFolders(settings.folders)
         self._lanes = lanes
+        self._open_files = OpenFiles(self._release, clock)
 
     def check(self) -> None:
         """
@@ -250,18 +254,23 @@ class FilesystemStore:
         """
         lane = self._lane()
         with _speaking_for(self.name):
-            opening = _Opening(*self._folders.find(location))
-            try:
-                size = await lane.run(opening.open)
-            except CancelledError:
-                lane.run(opening.close).addErrback(_tell, self.name)
-                raise
-        end = size if length is None else offset + length
-        if not 0 <= offset <= end <= size:
-            self._release(opening.descriptor)
-            raise ShortFile(size, max(offset, end))
-        growth = Resident(WholeFile(end), opening.descriptor, lane)
-        return FileBody(opening.descriptor, offset, end - offset, growth, self._release)
+            key = self._folders.find(location)
+            file = self._open_files.borrow(key) or await self._open(key, lane)
+        end = file.size_bytes if length is None else offset + length
+        if not 0 <= offset <= end <= file.size_bytes:
+            self._open_files.give_back(file)
+            raise ShortFile(file.size_bytes, max(offset, end))
+        growth = Resident(WholeFile(end), file.descriptor, lane)
+        return FileBody(file.descriptor, offset, end - offset, growth, lambda _: self._open_files.give_back(file))
+
+    async def _open(self, key: FileKey, lane: Lane) -> OpenFile:
+        opening = _Opening(*key)
+        try:
+            size = await lane.run(opening.open)
+        except CancelledError:
+            lane.run(opening.close).addErrback(_tell, self.name)
+            raise
+        return self._open_files.add(key, opening.descriptor, size)
 
     async def size_bytes(self, location: str) -> int:
         """
@@ -269,7 +278,8 @@ class FilesystemStore:
         """
         with _speaking_for(self.name):
             folder, name = self._folders.find(location)
-            return await self._lane().run(folder.size_bytes, name)
+            known = self._open_files.size_bytes((folder, name))
+            return await self._lane().run(folder.size_bytes, name) if known is None else known
 
     async def delete(self, location: str) -> None:
         """
@@ -277,6 +287,7 @@ class FilesystemStore:
         """
         with _speaking_for(self.name):
             folder, name = self._folders.find(location)
+            self._open_files.forget((folder, name))
             await self._lane().run(folder.delete, name)
 
     def _release(self, descriptor: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias, assert_never
 
+from twisted.internet.interfaces import IReactorTime
+
 from glance_tx.stores.errors import UnknownStore
 from glance_tx.stores.filesystem import FilesystemSettings, FilesystemStore
 from glance_tx.stores.interfaces import IStore
@@ -21,15 +23,16 @@ STORE_TYPES: Final[Mapping[str, type[StoreSettings]]] = {"file": FilesystemSetti
 """The words for a store's type in configuration, and what each type is told."""
 
 
-def build_store(settings: StoreSettings, lanes: Lanes) -> IStore:
+def build_store(settings: StoreSettings, lanes: Lanes, clock: IReactorTime) -> IStore:
     """
     Make a store, ready to be used. Blocks: for start-up, before anything is served.
 
+    :param clock: For what a store keeps for a while.
     :raises StoreUnavailable: It cannot work as configured.
     """
     match settings:
         case FilesystemSettings():
-            store = FilesystemStore(settings, lanes)
+            store = FilesystemStore(settings, lanes, clock)
             store.check()
             return store
         case MemorySettings():

@@ -122,12 +122,25 @@ class Resident:
         """
         Wait until there is a byte beyond an offset, and in memory (see `IGrowth`).
         """
-        return succeed(None) if self.limit > offset else Deferred.fromCoroutine(self._reach(offset))
+        if self.limit > offset:
+            return succeed(None)
+        return self._bring(offset) if self._inner.limit > offset else Deferred.fromCoroutine(self._reach(offset))
 
     async def _reach(self, offset: int) -> None:
-        if self._inner.limit <= offset:
-            await self._inner.wait_beyond(offset)
+        await self._inner.wait_beyond(offset)
+        await self._bring(offset)
+
+    def _bring(self, offset: int) -> Deferred[None]:
         end = min(offset + self._window_bytes, self._inner.limit)
-        if not in_memory(self._descriptor, offset, end):
-            await ReadAhead(self._descriptor, offset, end, self._window_bytes).begin(self._lane)
+        try:
+            here = in_memory(self._descriptor, offset, end)
+        except OSError:
+            return fail()
+        if here:
+            self._resident = end
+            return succeed(None)
+        reading = ReadAhead(self._descriptor, offset, end, self._window_bytes).begin(self._lane)
+        return reading.addCallback(self._brought, end)
+
+    def _brought(self, _: None, end: int) -> None:
         self._resident = end

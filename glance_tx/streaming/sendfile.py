@@ -70,7 +70,7 @@ class SendfileProducer:
 
     def start(self) -> Deferred[None]:
         """
-        Send the body.
+        Send the body: what the socket takes now at once, in one turn's share, the rest as the reactor says.
 
         :return: Fires when the socket has taken the last byte, and the transport has no producer again. In every
             other case the connection is being aborted, and it fails: with `ReceiverLost`, `TransferStalled`,
@@ -78,8 +78,13 @@ class SendfileProducer:
         """
         done: Deferred[None] = Deferred(self._cancelled)
         self._done = done
-        self._watch.start()
         self._transport.registerProducer(self, False)  # noqa: FBT003  (a pull producer; Twisted's signature)
+        # At once and not after a turn of the reactor, which costs more than a small part does. A socket that turns out
+        # to be broken is still among those that are to be written, so the reactor meets the same error and handles it.
+        if self._going:
+            self._transport.doWrite()
+        if self._going:
+            self._watch.start()
         return done
 
     def resumeProducing(self) -> None:
@@ -99,8 +104,12 @@ class SendfileProducer:
         """
         self._end(Failure(ReceiverLost(self.sent, "the connection was closed")))
 
+    @property
+    def _going(self) -> bool:
+        return self._done is not None
+
     def _may_send(self) -> bool:
-        return self._done is not None and not self._cursor.waiting
+        return self._going and not self._cursor.waiting
 
     def _go_on(self) -> None:
         if self._turning or not self._may_send():

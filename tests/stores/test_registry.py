@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx.stores.errors import StoreUnavailable, UnknownStore
@@ -31,7 +32,7 @@ class BuildTests(SynchronousTestCase):
             (MemorySettings("mem"), MemoryStore),
         ]:
             self.assertIn(type(settings), STORE_TYPES.values())
-            store = build_store(settings, inline_lanes())
+            store = build_store(settings, inline_lanes(), Clock())
             self.assertIsInstance(store, kind)
             self.assertEqual(store.name, settings.name)
         self.assertTrue(path.is_dir())
@@ -43,7 +44,7 @@ class BuildTests(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         path.write_bytes(b"")
         with self.assertRaises(StoreUnavailable):
-            build_store(FilesystemSettings("fast", [FolderChoice(str(path))]), inline_lanes())
+            build_store(FilesystemSettings("fast", [FolderChoice(str(path))]), inline_lanes(), Clock())
 
 
 class StoresTests(SynchronousTestCase):

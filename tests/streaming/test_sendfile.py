@@ -34,6 +34,8 @@ class PullTransport:
         self.producer: SendfileProducer | None = None
         self.aborted = False
         self.writing = False
+        self.head = b""
+        self.full = False
         self._descriptor = descriptor
 
     def fileno(self) -> int:
@@ -54,11 +56,17 @@ class PullTransport:
     def abortConnection(self) -> None:
         self.aborted = True
 
+    def doWrite(self) -> None:
+        if self.full:
+            return
+        self.head = self.head[os.write(self._descriptor, self.head) :] if self.head else b""
+        self.writing = False
+        if self.producer is not None:
+            self.producer.resumeProducing()
+
     def drive(self) -> None:
         if self.writing:
-            self.writing = False
-            if self.producer is not None:
-                self.producer.resumeProducing()
+            self.doWrite()
 
     def drive_until_quiet(self) -> None:
         while self.writing and self.producer is not None:
@@ -124,10 +132,34 @@ class SendfileTests(SynchronousTestCase):
 
     def test_nothing_before_the_head(self) -> None:
         """
-        Being registered sends nothing: the transport may have a head to send first, and asks again.
+        A head that the transport still has goes first; the file follows when that is out.
         """
-        self.start()
+        self.transport.head, self.transport.full = b"head ", True
+        done = self.start(length=10)
         self.assertEqual((self.producer.sent, self.receive(), self.transport.writing), (0, b"", True))
+        self.transport.full = False
+        self.transport.drive()
+        self.successResultOf(done)
+        self.assertEqual(self.receive(), b"head " + self.data[:10])
+
+    def test_small_part(self) -> None:
+        """
+        What the socket takes at once is sent at once, behind the head, and nothing is left to wait or to watch for.
+        """
+        self.transport.head = b"head "
+        self.successResultOf(self.start(offset=7, length=64 * KiB))
+        self.assertTrue(self.receive() == b"head " + self.data[7 : 7 + 64 * KiB])
+        self.assertFalse(self.transport.writing)
+        self.assert_over(aborted=False)
+
+    def test_lost_before_it_began(self) -> None:
+        """
+        On a connection that turns out to be lost nothing is sent, nor written to it.
+        """
+        self.transport.registerProducer = lambda producer, _: producer.stopProducing()
+        self.transport.doWrite = lambda: self.fail("it is lost")
+        self.failureResultOf(self.start(), ReceiverLost)
+        self.assert_over(aborted=False)
 
     def test_whole_file(self) -> None:
         """
@@ -173,7 +205,6 @@ class SendfileTests(SynchronousTestCase):
         self.addCleanup(os.close, sink)
         self.transport = PullTransport(sink)
         done = self.start()
-        self.transport.drive()
         self.assertEqual((self.producer.sent, self.transport.writing), (4 * MiB, True))
         self.transport.drive()
         self.successResultOf(done)
