@@ -11,7 +11,6 @@ from attrs import field, frozen
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.web._newclient import RequestNotSent
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -20,6 +19,9 @@ from zope.interface import implementer
 
 from glance_cache.attempt import Attempt, Discard, Silent, Upload
 from glance_cache.errors import UpstreamBrokeOff, UpstreamUnavailable
+from glance_cache.headers import retry_after_seconds
+from glance_cache.progress import ProgressWatch
+from glance_cache.turns import UpstreamTurns
 from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IBodyReader, IBodySource
 from glance_tx.streaming.relay import ReaderBody
@@ -55,10 +57,16 @@ class UpstreamTimes:
 
     :param head: From the request to the head of the answer.
     :param stall: Between two pieces of a body.
+    :param window: In which a watched body has to make progress.
+    :param progress_bytes: How much; 0 for any at all.
+    :param longest_rest: For how long one that failed is left alone at most.
     """
 
     head: float = 60.0
     stall: float = 60.0
+    window: float = 60.0
+    progress_bytes: int = 0
+    longest_rest: float = 60.0
 
 
 @frozen
@@ -111,23 +119,31 @@ class AnswerBody:
     The body of an answer. Whatever is wrong with it is the upstream's doing, and said to be.
 
     :param broke: Called when it turns out to be broken.
+    :param watch: Told of its progress, where a slow one counts as broken.
     """
 
-    def __init__(self, reader: ResponseReader, base: str, broke: Callable[[], None]) -> None:
+    def __init__(
+        self, reader: ResponseReader, base: str, broke: Callable[[], None], watch: ProgressWatch | None = None
+    ) -> None:
         self.length = reader.length
         self._reader = reader
         self._base = base
         self._broke = broke
+        self._watch = watch
         self._received = 0
 
     async def read(self, at_least: int) -> bytes:
         """
         See `IBodyReader.read`.
 
-        :raises UpstreamBrokeOff: The body broke off, came to a standstill, or is not as long as it should be.
+        :raises UpstreamBrokeOff: The body broke off, came to a standstill, is too slow, or not as long as it should be.
         """
+        if self._watch is not None and self._watch.too_slow:
+            self._broke()
+            self.cancel()
+            raise UpstreamBrokeOff(f"{redact_url(self._base)}: {self._watch.reason}")
         try:
-            piece = await self._reader.read(at_least)
+            piece = await self._read(at_least)
         except StreamingError as error:
             self._broke()
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: {error}") from error
@@ -135,6 +151,14 @@ class AnswerBody:
         if self.length is not None and self._received > self.length:
             self.cancel()
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: the body is longer than {self.length} bytes")
+        return piece
+
+    async def _read(self, at_least: int) -> bytes:
+        if self._watch is None:
+            return await self._reader.read(at_least)
+        self._watch.begin()
+        piece = await self._reader.read(at_least)
+        self._watch.end(len(piece))
         return piece
 
     def cancel(self) -> None:
@@ -146,26 +170,32 @@ class AnswerBody:
 
 class UpstreamClient:
     """
-    One request to whichever configured upstream answers first, in turn.
+    One request to whichever configured upstream answers first, in turn (see `UpstreamTurns`).
 
     :param agent: Sends requests as they are.
-    :param bases: URLs, without a slash at their end. One that fails is asked last from then on.
+    :param bases: URLs, without a slash at their end.
+    :param told: Called when an upstream begins to rest, and when it is well again: its URL, and whether it is well.
     """
 
-    _log = Logger()
-
-    def __init__(self, agent: IAgent, clock: IReactorTime, bases: Sequence[str], times: UpstreamTimes) -> None:
+    def __init__(
+        self,
+        agent: IAgent,
+        clock: IReactorTime,
+        bases: Sequence[str],
+        times: UpstreamTimes,
+        told: Callable[[str, bool], object] = lambda _base, _well: None,
+    ) -> None:
         self._agent = agent
         self._clock = clock
-        self._bases = list(bases)
         self._times = times
+        self._turns = UpstreamTurns(bases, clock, times.longest_rest, told)
 
     @property
     def preferred(self) -> str:
         """
         The upstream that will be asked first.
         """
-        return self._bases[0]
+        return self._turns.first
 
     async def exchange(self, method: str, target: str, headers: Headers, body: IBodyReader | None = None) -> Exchange:
         """
@@ -181,7 +211,8 @@ class UpstreamClient:
         """
         upload = None if body is None else Upload(body)
         failures: list[str] = []
-        bases = tuple(self._bases)
+        harmless = method in _SAFE and upload is None
+        bases = self._turns.order(trial=harmless)
         for base in bases:
             try:
                 answer = Exchange(base, await self._send(method, base + target, headers, upload))
@@ -192,15 +223,22 @@ class UpstreamClient:
                 if upload is not None and upload.failure is not None:
                     raise upload.failure from error
                 failures.append(self._failed(base, error))
-                if method in _SAFE and upload is None:
+                if harmless:
                     continue
                 break
-            if answer.status in _IN_TROUBLE and base != bases[-1] and method in _SAFE and upload is None:
-                answer.abandon()
-                self._postpone(base)
-                continue
-            return answer
+            if self._is_well(answer) or base == bases[-1] or not harmless:
+                return answer
+            answer.abandon()
         raise UpstreamUnavailable("; ".join(failures))
+
+    def _is_well(self, answer: Exchange) -> bool:
+        if answer.status not in _IN_TROUBLE:
+            self._turns.answered(answer.base)
+            return True
+        lines = answer.response.headers.getAllRawHeaders()
+        asked = retry_after_seconds(((name, line) for name, every in lines for line in every), self._clock.seconds())
+        self._turns.failed(answer.base, asked or 0.0)
+        return False
 
     async def follow(self, base: str, url: str, headers: Headers) -> Exchange:
         """
@@ -215,7 +253,7 @@ class UpstreamClient:
         except (*_NOT_SENT, *_NO_ANSWER) as error:
             # The query of such an address may be a credential.
             where = redact_url(url).partition("?")[0]
-            self._postpone(base)
+            self._turns.failed(base)
             raise UpstreamUnavailable(f"{where}, where {redact_url(base)} led: {_reason(error)}") from error
 
     async def _send(self, method: str, url: str, headers: Headers, upload: Upload | None) -> IResponse:
@@ -230,19 +268,22 @@ class UpstreamClient:
                 body.stopProducing()
 
     def _failed(self, base: str, error: Exception) -> str:
-        self._postpone(base)
+        self._turns.failed(base)
         return f"{redact_url(base)}: {_reason(error)}"
 
-    def reader(self, exchange: Exchange, expected_length: int | None = None) -> AnswerBody:
+    def reader(self, exchange: Exchange, expected_length: int | None = None, *, watched: bool = False) -> AnswerBody:
         """
         Begin to read the body of an answer.
 
         :param expected_length: What it must come to, where the upstream did not say.
+        :param watched: One that makes too little progress counts as broken: it can be gone on with elsewhere.
         """
         reader = ResponseReader(
             exchange.response, self._clock, expected_length=expected_length, stall_seconds=self._times.stall
         )
-        return AnswerBody(reader, exchange.base, lambda: self._postpone(exchange.base))
+        times = self._times
+        watch = ProgressWatch(self._clock, times.window, times.progress_bytes) if watched else None
+        return AnswerBody(reader, exchange.base, lambda: self._turns.failed(exchange.base), watch)
 
     async def collect(self, exchange: Exchange, limit_bytes: int) -> bytes:
         """
@@ -261,11 +302,6 @@ class UpstreamClient:
         finally:
             reader.cancel()
         return b"".join(pieces)[:limit_bytes]
-
-    def _postpone(self, base: str) -> None:
-        if self._bases[0] == base and len(self._bases) > 1:
-            self._bases.append(self._bases.pop(0))
-            self._log.warn("upstream {base} is asked last from now on", base=redact_url(base))
 
 
 def _reason(error: BaseException) -> str:

@@ -16,8 +16,8 @@ from glance_cache.prefetch_options import PrefetchSettings
 from glance_tx.identity.keystone.options import ServiceUserSettings
 from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.daemon import node_name_option
-from glance_tx.settings.values import AbsolutePath, HttpUrl
-from glance_tx.streaming.units import GiB, MiB
+from glance_tx.settings.values import AbsolutePath, ByteCount, HttpUrl
+from glance_tx.streaming.units import GiB, KiB, MiB
 from glance_tx.tls.client import ClientFiles
 from glance_tx.web.options import ListenSettings
 
@@ -99,8 +99,8 @@ class UpstreamSettings(Section):
             "urls",
             type=types.List(item_type=HttpUrl(), min_length=1),
             sample_default="http://127.0.0.1:9292",
-            help="Its addresses, without /v2. All of them must serve the same images; the next one is asked when one "
-            "does not answer.",
+            help="Its addresses, without /v2, the best one first. All of them must serve the same images; the next one "
+            "is asked when one does not answer, breaks off, or says that it cannot work now.",
         ),
         required=True,
     )
@@ -155,6 +155,35 @@ class UpstreamSettings(Section):
             max=3600,
             default=60,
             help="Seconds without a byte after which an answer is given up and resumed elsewhere.",
+        )
+    )
+    progress_window_seconds: int = option(
+        cfg.IntOpt(
+            "progress_window",
+            min=1,
+            max=3600,
+            default=60,
+            help="Seconds of waiting for data in which a download into the cache has to get progress_bytes; else it is "
+            "gone on with at the next address, or by another connection where there is one address only.",
+        )
+    )
+    progress_bytes: int = option(
+        cfg.Opt(
+            "progress_bytes",
+            type=ByteCount(),
+            default=64 * KiB,
+            help="See progress_window. 0: any byte is progress. The default, 1 KiB a second, is below any line that "
+            "images can be used over.",
+        )
+    )
+    longest_rest_seconds: int = option(
+        cfg.IntOpt(
+            "longest_rest",
+            min=1,
+            max=3600,
+            default=60,
+            help="An address that failed is left to the last for a second, and for twice as long after each further "
+            "failure, up to so many seconds. Then one request tries it.",
         )
     )
 

@@ -5,7 +5,7 @@ The caching tier, put together: ``twistd glance-cache``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -74,6 +74,7 @@ from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.lag import ReactorLag
 from glance_tx.telemetry.metrics import Metrics, service_seconds
+from glance_tx.telemetry.redact import redact_url
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.daemon import Daemon, DaemonOptions, IPart, Part, load_or_exit, refuse_to_start
 from glance_tx.web.edge import Edge
@@ -270,8 +271,29 @@ class _Node:
     def _make_client(self, tls: ClientTls) -> UpstreamClient:
         settings = self._settings[UpstreamSettings]
         agent = UpstreamAgent(self._reactor, self._connections, float(settings.connect_seconds), tls)
-        times = UpstreamTimes(float(settings.head_seconds), float(settings.stall_seconds))
-        return UpstreamClient(agent, self._reactor, settings.urls, times)
+        times = UpstreamTimes(
+            float(settings.head_seconds),
+            float(settings.stall_seconds),
+            float(settings.progress_window_seconds),
+            settings.progress_bytes,
+            float(settings.longest_rest_seconds),
+        )
+        return UpstreamClient(agent, self._reactor, settings.urls, times, self._show_upstreams(settings.urls))
+
+    def _show_upstreams(self, urls: Sequence[str]) -> Callable[[str, bool], None]:
+        metrics, label = self.edge.metrics, ["upstream"]
+        well = metrics.gauge("upstream_well", "Whether an upstream worked when last asked.", label, merge="min")
+        failures = metrics.counter("upstream_failures", "How often an upstream began to fail.", label)
+        for url in urls:
+            well.labels(redact_url(url)).set(1)
+            failures.labels(redact_url(url))
+
+        def told(url: str, is_well: bool) -> None:
+            well.labels(redact_url(url)).set(is_well)
+            if not is_well:
+                failures.labels(redact_url(url)).inc()
+
+        return told
 
     def _make_entries(self) -> EntryStore:
         storage, room = self._settings[StorageSettings], self._settings[RoomSettings]

@@ -173,10 +173,10 @@ class GlanceUpstream:
                 raise UpstreamMismatch(image_id, f"the upstream sent another range than the one from {offset}")
             # In pieces of unknown number it might be the rest of another image.
             unsaid = answer.length is None and matched[2] != "*"
-            return self._client.reader(answer, int(matched[2]) - offset if unsaid else None)
+            return self._client.reader(answer, int(matched[2]) - offset if unsaid else None, watched=True)
         if answer.status != 200:
             raise await self._refusal(answer)
-        reader = self._client.reader(answer)
+        reader = self._client.reader(answer, watched=True)
         if not offset:
             return reader
         return SkippingBody(reader, offset, None if reader.length is None else reader.length - offset)

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
-from tests.doubles.upstreams import RawConnection, RawRequest, RawUpstream, byte_range
+from tests.doubles.upstreams import RawConnection, RawRequest, RawUpstream, byte_range, reactor
 
 __all__ = ["Answer", "MisbehavingUpstream"]
+
+_TRICKLE_SECONDS: Final = 0.02
 
 
 @frozen(kw_only=True)
@@ -25,7 +28,8 @@ class Answer:
     :param lines: Further lines of the head.
     :param raw: All that is sent, instead of an answer.
     :param upto: Offset in the image after which no more is sent.
-    :param then: What becomes of the connection after that: ``"close"``, ``"reset"``, or ``"stall"``.
+    :param then: What becomes of the connection after that: ``"close"``, ``"reset"``, ``"stall"``, or ``"trickle"``, a
+        byte now and then.
     :param chunked: The length is not said, and the body ends in good order wherever it ends.
     :param data: What is sent instead of the image.
     :param tail: Sent after it.
@@ -106,6 +110,13 @@ class MisbehavingUpstream(RawUpstream):
             connection.transport.loseConnection()
         elif answer.then == "reset":
             connection.close()
+        elif answer.then == "trickle":
+            self._trickle(connection, offset if answer.upto is None else max(offset, answer.upto))
+
+    def _trickle(self, connection: RawConnection, offset: int) -> None:
+        if connection.lost is None:
+            connection.send(self.data[offset : offset + 1])
+            reactor.callLater(_TRICKLE_SECONDS, self._trickle, connection, offset + 1)
 
     def _send(self, connection: RawConnection, offset: int, answer: Answer, ranged: bool) -> None:
         data = self.data if answer.data is None else answer.data

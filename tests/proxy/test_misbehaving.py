@@ -89,6 +89,7 @@ CASES: Final[dict[str, Case]] = {
     "breaks_its_chunks": Case(
         lambda at: [Answer(raw=CHUNKED + b"%x\r\n%s\r\nzz\r\n" % (at, DATA[:at]), then="close")], places=INSIDE
     ),
+    "trickles": Case(lambda at: [cut(at, "trickle")], places=(0, HELD - 1)),
     # What it sends is not the image.
     "wrong_byte": Case(lambda at: [Answer(data=flipped(at))], FAILS, (0, *INSIDE)),
     "wrong_byte_in_the_rest": Case(lambda at: [cut(at), Answer(data=flipped(at))], FAILS, INSIDE),
@@ -140,7 +141,7 @@ class MisbehavingTestCase(NodeTestCase):
         return [self.bad.url]
 
     def times(self) -> UpstreamTimes:
-        return UpstreamTimes(head=0.3, stall=0.3)
+        return UpstreamTimes(head=0.3, stall=0.3, window=0.3, progress_bytes=1000)
 
     async def ask(self, image_id: str, token: str = "owner") -> RawClient:
         return await self.request("GET", f"/v2/images/{image_id}/file", f"X-Auth-Token: {token}", "Connection: close")
@@ -268,6 +269,56 @@ class OwnTokenTests(TokenTests):
         """
         outcomes, tokens = await self.interrupted("owner", "friend", "own")
         self.assertEqual((outcomes, tokens), ({Outcome.CUT}, ["owner", "own", "friend"]))
+
+
+class SeveralTests(MisbehavingTestCase):
+    """
+    Two upstreams, of which the first one does wrong.
+    """
+
+    def upstream_urls(self) -> list[str]:
+        self.good = MisbehavingUpstream(DATA)
+        self.addCleanup(self.good.stop)
+        return [*super().upstream_urls(), self.good.url]
+
+    async def check_rest(self, then: str) -> None:
+        image_id = str(uuid.UUID(int=1))
+        self.bad.script[image_id] = [cut(CHUNK_BYTES, then)]
+        self.assertEqual(await self.outcomes(image_id, "owner"), {Outcome.WHOLE})
+        await self.settled()
+        self.assertEqual(self.bad.asked, [(image_id, "owner", 0)])
+        ((_, token, offset),) = self.good.asked
+        self.assertEqual(token, "owner")
+        self.assertTrue(CHUNK_BYTES <= offset <= CHUNK_BYTES + 100, offset)
+
+    async def test_dies(self) -> None:
+        """
+        When the first one dies, the rest is the other one's.
+        """
+        await self.check_rest("close")
+
+    async def test_stalls(self) -> None:
+        """
+        And when it stands still.
+        """
+        await self.check_rest("stall")
+
+    async def test_trickles(self) -> None:
+        """
+        And when it sends next to nothing.
+        """
+        await self.check_rest("trickle")
+
+    async def test_left_alone(self) -> None:
+        """
+        The one that failed is not asked for the next image.
+        """
+        first, second = (str(uuid.UUID(int=number + 1)) for number in range(2))
+        self.bad.script[first] = [cut(CHUNK_BYTES)]
+        self.assertEqual(await self.outcomes(first, "owner"), {Outcome.WHOLE})
+        self.assertEqual(await self.outcomes(second, "owner"), {Outcome.WHOLE})
+        self.assertEqual([image for image, _, _ in self.bad.asked], [first])
+        self.assertEqual([image for image, _, _ in self.good.asked], [first, second])
 
 
 class RedirectTests(MisbehavingTestCase):

@@ -219,6 +219,9 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
         "connect_seconds": 5,
         "head_seconds": 60,
         "stall_seconds": 60,
+        "progress_window_seconds": 60,
+        "progress_bytes": 65536,
+        "longest_rest_seconds": 60,
     },
     CacheSettings: {
         "node_name": socket.gethostname(),
