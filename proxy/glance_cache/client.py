@@ -20,10 +20,11 @@ from zope.interface import implementer
 from glance_cache.attempt import Attempt, Discard, Silent, Upload
 from glance_cache.errors import UpstreamBrokeOff, UpstreamUnavailable
 from glance_cache.headers import retry_after_seconds
+from glance_cache.interfaces import IUpstreamData
 from glance_cache.progress import ProgressWatch
 from glance_cache.turns import UpstreamTurns
 from glance_tx.streaming.errors import StreamingError
-from glance_tx.streaming.interfaces import IBodyReader, IBodySource
+from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.responses import ResponseReader
 from glance_tx.telemetry.redact import redact_url
@@ -35,6 +36,9 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _IN_TROUBLE: Final = frozenset({502, 503, 504})
 """What an upstream says that cannot work now, while another one perhaps can."""
+
+_DISTRUST_SECONDS: Final = float("inf")
+"""As long as any rest may be: who sends wrong data answers well otherwise."""
 
 _NOT_SENT: Final = (ConnectError, DNSLookupError, RequestNotSent)
 """What the agent raises where nothing of a request went out."""
@@ -113,17 +117,17 @@ class Exchange:
         self.response.deliverBody(Discard())
 
 
-@implementer(IBodySource)
+@implementer(IUpstreamData)
 class AnswerBody:
     """
     The body of an answer. Whatever is wrong with it is the upstream's doing, and said to be.
 
-    :param broke: Called when it turns out to be broken.
+    :param broke: Called when it turns out to be broken, with how many seconds its upstream is to rest at least.
     :param watch: Told of its progress, where a slow one counts as broken.
     """
 
     def __init__(
-        self, reader: ResponseReader, base: str, broke: Callable[[], None], watch: ProgressWatch | None = None
+        self, reader: ResponseReader, base: str, broke: Callable[[float], None], watch: ProgressWatch | None = None
     ) -> None:
         self.length = reader.length
         self._reader = reader
@@ -139,13 +143,13 @@ class AnswerBody:
         :raises UpstreamBrokeOff: The body broke off, came to a standstill, is too slow, or not as long as it should be.
         """
         if self._watch is not None and self._watch.too_slow:
-            self._broke()
+            self._broke(0.0)
             self.cancel()
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: {self._watch.reason}")
         try:
             piece = await self._read(at_least)
         except StreamingError as error:
-            self._broke()
+            self._broke(0.0)
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: {error}") from error
         self._received += len(piece)
         if self.length is not None and self._received > self.length:
@@ -166,6 +170,12 @@ class AnswerBody:
         See `IBodySource.cancel`.
         """
         self._reader.cancel()
+
+    def distrust(self) -> None:
+        """
+        See `IUpstreamData.distrust`.
+        """
+        self._broke(_DISTRUST_SECONDS)
 
 
 class UpstreamClient:
@@ -283,7 +293,7 @@ class UpstreamClient:
         )
         times = self._times
         watch = ProgressWatch(self._clock, times.window, times.progress_bytes) if watched else None
-        return AnswerBody(reader, exchange.base, lambda: self._turns.failed(exchange.base), watch)
+        return AnswerBody(reader, exchange.base, lambda seconds: self._turns.failed(exchange.base, seconds), watch)
 
     async def collect(self, exchange: Exchange, limit_bytes: int) -> bytes:
         """

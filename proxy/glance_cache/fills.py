@@ -212,9 +212,12 @@ class Fill:
             await source.open(writer.written)
             self._begun.fire(None)
             await pump(source, [self._append, digests.update, *self._limits()], piece_bytes=1)
+            self._compare(digests)
+        except UpstreamMismatch:
+            source.distrust()
+            raise
         finally:
             source.cancel()
-        self._compare(digests)
 
     def _limits(self) -> Iterator[Sink]:
         if self._pace is not None:

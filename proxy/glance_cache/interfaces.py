@@ -18,6 +18,7 @@ __all__ = [
     "IEvictionPolicy",
     "IOwnCredentials",
     "IUpstream",
+    "IUpstreamData",
     "ImageFacts",
     "UpstreamCredentials",
 ]
@@ -53,6 +54,17 @@ class ImageFacts:
     os_hash_value: str | None = None
 
 
+class IUpstreamData(IBodySource):
+    """
+    Image data on its way from one of the upstreams.
+    """
+
+    def distrust() -> None:
+        """
+        Say that this was not the image: others are asked first for a while, where there are any.
+        """
+
+
 class IUpstream(Interface):
     """
     The Image API of the service before which the cache stands.
@@ -67,7 +79,7 @@ class IUpstream(Interface):
         :raises UpstreamUnavailable: Nobody can be asked.
         """
 
-    async def open_data(image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IBodySource:
+    async def open_data(image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
         """
         Begin to read an image's data.
 

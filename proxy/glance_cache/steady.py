@@ -14,10 +14,9 @@ from zope.interface import implementer
 
 from glance_cache.errors import UpstreamMismatch, UpstreamRefused, UpstreamUnavailable
 from glance_cache.headers import retry_after_seconds
-from glance_cache.interfaces import ImageFacts, IUpstream
+from glance_cache.interfaces import ImageFacts, IUpstream, IUpstreamData
 from glance_cache.sponsors import Sponsors
 from glance_tx.streaming.errors import BodyTooShort, StreamingError
-from glance_tx.streaming.interfaces import IBodySource
 
 __all__ = ["SteadySource"]
 
@@ -30,11 +29,14 @@ _LONGEST_ASKED_PAUSE_SECONDS: Final = 60.0
 # A service that is overloaded, or being restarted, refuses everybody for a while.
 _PASSING_REFUSALS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+_MOST_SUSPECTS: Final = 16
+"""Connections that are remembered in case the data turns out to be wrong: the last ones, where there were many."""
+
 _EARLY_ENDS: Final = 3
 """An end in good order where more should come may be a server that was stopped; as often as this it is a lie."""
 
 
-@implementer(IBodySource)
+@implementer(IUpstreamData)
 class SteadySource:
     """
     The data of one image from an offset on. A connection that breaks, stalls or ends early is replaced by another
@@ -62,7 +64,8 @@ class SteadySource:
         self._patience_seconds = patience_seconds
         self._offset = 0
         self._early_ends = 0
-        self._source: IBodySource | None = None
+        self._source: IUpstreamData | None = None
+        self._used: list[IUpstreamData] = []
 
     async def open(self, offset: int) -> None:
         """
@@ -120,6 +123,13 @@ class SteadySource:
         if source is not None:
             source.cancel()
 
+    def distrust(self) -> None:
+        """
+        See `IUpstreamData.distrust`; it concerns everybody who sent a part.
+        """
+        for source in self._used:
+            source.distrust()
+
     def _asked_pause(self, refusal: UpstreamRefused) -> float:
         asked = retry_after_seconds(refusal.headers, self._clock.seconds()) or 0.0
         return min(asked, _LONGEST_ASKED_PAUSE_SECONDS)
@@ -151,6 +161,7 @@ class SteadySource:
 
     async def _connect(self) -> None:
         source = await self._upstream.open_data(self._facts.image_id, self._sponsors.current, self._offset)
+        self._used = [*self._used[1 - _MOST_SUSPECTS :], source]
         expected = self._facts.size - self._offset
         if source.length not in {None, expected}:
             source.cancel()

@@ -18,10 +18,9 @@ from zope.interface import implementer
 from glance_cache.client import Exchange, UpstreamClient
 from glance_cache.errors import UpstreamMismatch, UpstreamRefused
 from glance_cache.headers import end_to_end
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, IUpstream, IUpstreamData, UpstreamCredentials
 from glance_cache.names import is_image_id
 from glance_cache.redirects import MOST_REDIRECTS, REDIRECTS, redirect_target, same_origin
-from glance_tx.streaming.interfaces import IBodySource
 from glance_tx.streaming.units import KiB, MiB
 
 REFUSAL_BYTES: Final = 64 * KiB
@@ -97,13 +96,13 @@ def _whole_bytes(answer: Exchange) -> int | None:
     return int(matched[2]) if matched is not None and matched[2] != "*" else None
 
 
-@implementer(IBodySource)
+@implementer(IUpstreamData)
 class SkippingBody:
     """
     The rest of a body whose first bytes the server would not leave out.
     """
 
-    def __init__(self, reader: IBodySource, skip_bytes: int, length: int | None) -> None:
+    def __init__(self, reader: IUpstreamData, skip_bytes: int, length: int | None) -> None:
         self.length = length
         self._reader = reader
         self._left = skip_bytes
@@ -127,6 +126,12 @@ class SkippingBody:
         See `IBodySource.cancel`.
         """
         self._reader.cancel()
+
+    def distrust(self) -> None:
+        """
+        See `IUpstreamData.distrust`.
+        """
+        self._reader.distrust()
 
 
 @implementer(IUpstream)
@@ -157,7 +162,7 @@ class GlanceUpstream:
             answer.abandon()
         return await self._probe_stock(image_id, credentials)
 
-    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IBodySource:
+    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
         """
         See `IUpstream.open_data`.
         """

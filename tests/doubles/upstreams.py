@@ -18,26 +18,27 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from glance_cache.errors import UpstreamRefused
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, IUpstream, IUpstreamData, UpstreamCredentials
 from glance_tx.streaming.buffer import BodyBuffer
-from glance_tx.streaming.interfaces import IBodySource
 from tests.web.raw import RawClient
 
 reactor: Any = global_reactor
 
 
-@implementer(IBodySource)
+@implementer(IUpstreamData)
 class ScriptedSource:
     """
     A body that comes as the test says.
 
     :ivar cancelled: Nobody wants the rest.
+    :ivar distrusted: It was found to be wrong.
     :ivar held: The sender is asked to wait.
     """
 
     def __init__(self, length: int | None) -> None:
         self.length = length
         self.cancelled = False
+        self.distrusted = False
         self._buffer = BodyBuffer(length, hold=lambda: None, release=lambda: None)
 
     @property
@@ -53,6 +54,9 @@ class ScriptedSource:
 
     def cancel(self) -> None:
         self.cancelled = True
+
+    def distrust(self) -> None:
+        self.distrusted = True
 
     def send(self, data: bytes) -> None:
         self._buffer.write(data)
@@ -99,7 +103,7 @@ class ScriptedUpstream:
             raise outcome
         return outcome
 
-    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IBodySource:
+    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
         self.asked.append((credentials.auth_token, offset))
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if isinstance(outcome, Deferred):

@@ -309,6 +309,17 @@ class SeveralTests(MisbehavingTestCase):
         """
         await self.check_rest("trickle")
 
+    async def test_has_wrong_data(self) -> None:
+        """
+        What the first one has is not the image: whoever asks again gets it from the other one.
+        """
+        image_id = str(uuid.UUID(int=1))
+        self.bad.script[image_id] = [Answer(data=OTHER)] * 9
+        self.assertEqual(await self.outcomes(image_id, "owner"), {Outcome.CUT})
+        await self.settled()
+        self.assertEqual(await self.outcomes(image_id, "owner"), {Outcome.WHOLE})
+        self.assertEqual((len(self.bad.asked), len(self.good.asked)), (1, 1))
+
     async def test_left_alone(self) -> None:
         """
         The one that failed is not asked for the next image.

@@ -11,12 +11,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from glance_cache.errors import UpstreamBrokeOff, UpstreamMismatch, UpstreamRefused, UpstreamUnavailable
-from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, IUpstreamData, UpstreamCredentials
 from glance_cache.sponsors import Sponsors
 from glance_cache.steady import SteadySource
 from glance_tx.identity.errors import IdentityUnavailable
 from glance_tx.streaming.errors import BodyLost
-from glance_tx.streaming.interfaces import IBodySource
 from tests.doubles.upstreams import ScriptedSource, ScriptedUpstream
 
 IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9"
@@ -88,11 +87,11 @@ class SteadyTests(SteadyTestCase):
 
     def test_interface(self) -> None:
         """
-        It is an `IBodySource`, and what it asks in these tests is an `IUpstream`.
+        It is an `IUpstreamData`, and what it asks in these tests is an `IUpstream`.
         """
-        self.assertTrue(verifyObject(IBodySource, self.steady))
+        self.assertTrue(verifyObject(IUpstreamData, self.steady))
         self.assertTrue(verifyObject(IUpstream, self.upstream))
-        self.assertTrue(verifyObject(IBodySource, self.open()))
+        self.assertTrue(verifyObject(IUpstreamData, self.open()))
 
     def test_one_connection(self) -> None:
         """
@@ -450,3 +449,17 @@ class MismatchTests(SteadyTestCase):
             self.clock.advance(1)
         self.assertIn("after 90 of the 100", str(self.failureResultOf(reading, UpstreamMismatch).value))
         self.assertEqual(len(self.upstream.asked), 3)
+
+    def test_distrusted(self) -> None:
+        """
+        Whoever sent a part of what turns out to be wrong is told, and so is one who offers another length.
+        """
+        self.open().send(DATA[:50])
+        self.successResultOf(self.read())
+        reading = self.read()
+        self.source.fail(BodyLost(50, "cut"))
+        self.upstream.outcomes = [51]
+        self.clock.advance(0.1)
+        self.failureResultOf(reading, UpstreamMismatch)
+        self.steady.distrust()
+        self.assertEqual([source.distrusted for source in self.upstream.sources], [True, True])
