@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from glance_cache.fill_options import FillSettings
+from glance_cache.hit_options import HitSettings
 from glance_cache.options import (
     CacheListenSettings,
     CacheSettings,
@@ -54,6 +55,7 @@ GLANCE_CACHE: Final = Program(
         UpstreamSettings,
         CacheSettings,
         RoomSettings,
+        HitSettings,
         FillSettings,
         PrefetchSettings,
         ServiceUserSettings,

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from glance_cache.chores import Chores
 from glance_cache.errors import FolderUnusable, IndexUnavailable
 from glance_cache.hit_journal import HitJournal
+from glance_cache.hit_keys import hour_key, is_before, is_image_key, project_key
 from glance_cache.interfaces import HitTotals, ICacheIndex
 from glance_tx.streaming.interfaces import ILane
 
@@ -44,6 +45,7 @@ class HitCounter:
     :param lane: For all work on the journal; the journal's own.
     :param index: Started and stopped by its owner, who stops this counter first.
     :param node: This node's name; no other node may have it.
+    :param kept_hours: For how many hours hits are counted by the hour, this one included; 0 for not at all.
     :param clock: For the times of hits, in seconds since the epoch, and for the pace of flushes.
     """
 
@@ -58,12 +60,16 @@ class HitCounter:
         clock: IReactorTime,
         *,
         flush_seconds: float = 1.0,
+        kept_hours: int = 0,
     ) -> None:
         self._journal = journal
         self._lane = lane
         self._index = index
         self._node = node
         self._clock = clock
+        self._kept_hours = kept_hours
+        self._old_hours: set[str] = set()
+        self._forgotten_before = ""
         self._totals: dict[str, HitTotals] = {}
         # Hits since the start, by themselves, until everything from before it is known.
         self._recent: dict[str, HitTotals] | None = {}
@@ -92,7 +98,7 @@ class HitCounter:
         """
         How many images have hits that the index has not confirmed yet.
         """
-        return len(self._unsent)
+        return sum(map(is_image_key, self._unsent))
 
     def totals(self, image_id: str) -> HitTotals:
         """
@@ -100,20 +106,29 @@ class HitCounter:
         """
         return self._totals.get(image_id, HitTotals())
 
-    def record(self, image_id: str, bytes_sent: int) -> None:
+    def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
         Count a hit that has just ended. Returns at once, whatever state disk and index are in.
 
         :param image_id: In lower case.
+        :param project: The caller's; ``None`` where hits are not counted by project.
         """
-        hit = HitTotals(1, bytes_sent, self._clock.seconds())
-        self._totals[image_id] = self.totals(image_id).plus(hit)
-        if self._recent is not None:
-            self._recent[image_id] = self._recent.get(image_id, HitTotals()).plus(hit)
-        self._changed(image_id)
+        now = self._clock.seconds()
+        hit = HitTotals(1, bytes_sent, now)
+        self._add(image_id, hit)
+        if project is not None:
+            self._add(project_key(project), hit)
+        if self._kept_hours:
+            self._add(hour_key(now), hit)
         # While the disk fails, one attempt a second is enough.
         if self.journal_writable:
             self._write_soon()
+
+    def _add(self, key: str, hit: HitTotals) -> None:
+        self._totals[key] = self.totals(key).plus(hit)
+        if self._recent is not None:
+            self._recent[key] = self._recent.get(key, HitTotals()).plus(hit)
+        self._changed(key)
 
     async def start(self) -> None:
         """
@@ -135,8 +150,10 @@ class HitCounter:
             )
         self._learn(content.totals)
         # Of what the journal itself had, nothing is news to it.
-        self._unwritten.difference_update(image for image, t in content.totals.items() if self._totals[image] == t)
+        self._unwritten.difference_update(image for image, t in content.totals.items() if self._totals.get(image) == t)
         self._open = True
+        if self._old_hours:
+            await self._with_journal(lambda: self._lane.run(self._journal.compact, dict(self._totals)))
         self._write_soon()
         for loop, seconds in self._loops:
             loop.start(seconds, now=False).addErrback(lambda f: self._log.failure("a loop broke", f))
@@ -185,20 +202,44 @@ class HitCounter:
         Take over totals from before this start, to which what was counted since is to be added.
         """
         recent = self._recent or {}
+        first = self._first_hour()
         for image, before in known.items():
+            if is_before(image, first):
+                self._old_hours.add(image)
+                continue
             totals = before.plus(recent.get(image, HitTotals())).at_least(self.totals(image))
             if totals != self._totals.get(image):
                 self._totals[image] = totals
                 self._changed(image)
 
+    def _first_hour(self) -> str:
+        return hour_key(self._clock.seconds() - 3600 * (self._kept_hours - 1))
+
+    def _forget_old_hours(self) -> None:
+        first = self._first_hour()
+        if first == self._forgotten_before:
+            return
+        self._forgotten_before = first
+        old = {key for key in self._totals if is_before(key, first)}
+        for key in old:
+            del self._totals[key]
+        self._unsent -= old
+        self._unwritten -= old
+        self._old_hours |= old
+
     # The index.
 
     async def _send(self) -> None:
+        self._forget_old_hours()
         if self._recent is not None:
             self._learn(await self._index.node_hits(self._node))
             self._recent = None
         todo, self._unsent = self._unsent, set()
         await self._merge(todo)
+        old = frozenset(self._old_hours)
+        if old:
+            await self._index.forget_hits(self._node, sorted(old))
+            self._old_hours -= old
 
     async def _merge(self, todo: set[str]) -> None:
         complete = False

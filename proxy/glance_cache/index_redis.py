@@ -11,6 +11,7 @@ import orjson
 from zope.interface import implementer
 
 from glance_cache.errors import IndexUnavailable
+from glance_cache.hit_keys import is_image_key
 from glance_cache.index_redis_jobs import (
     ADD_JOBS,
     CLAIM_JOB,
@@ -52,6 +53,7 @@ end
 redis.call('HSET', KEYS[1], ':mark', ARGV[2])
 return mark == ARGV[1] and 1 or 0
 """
+_FORGET: Final = "return redis.call('HDEL', KEYS[1], unpack(ARGV))"
 _NODES: Final = "return cjson.encode(redis.call('SMEMBERS', KEYS[1]))"
 _SOME: Final = "return cjson.encode(redis.call('HMGET', KEYS[1], unpack(ARGV)))"
 _PAGE: Final = "return cjson.encode(redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]))"
@@ -93,6 +95,39 @@ class RedisIndex:
         See `ICacheIndex`. Sent in parts, each of them a link of the chain.
         """
         return await self._within_deadline(self._merge_hits(node, list(totals.items()), after, mark))
+
+    async def forget_hits(self, node: str, keys: Sequence[str]) -> None:
+        """
+        See `ICacheIndex`. Sent in parts.
+        """
+        await self._within_deadline(self._forget_hits(node, keys))
+
+    async def hits_by(self, prefix: str) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        nodes = await self._within_deadline(self._all_hits())
+        sums: dict[str, HitTotals] = {}
+        for counted in nodes.values():
+            for key, totals in counted.items():
+                if key.startswith(prefix):
+                    name = key.removeprefix(prefix)
+                    sums[name] = totals.plus(sums.get(name, HitTotals()))
+        return sums
+
+    async def hits_by_node(self) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        nodes = await self._within_deadline(self._all_hits())
+        return {node: _sum(t for key, t in counted.items() if is_image_key(key)) for node, counted in nodes.items()}
+
+    async def _all_hits(self) -> Mapping[str, Mapping[str, HitTotals]]:
+        return {node: await self._node_hits(node) for node in await self._ask(_NODES, self._key("nodes"))}
+
+    async def _forget_hits(self, node: str, keys: Sequence[str]) -> None:
+        for part in _parts(keys):
+            await self._eval(_FORGET, [self._key("hits", node)], list(part))
 
     async def hits(self, image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
         """
@@ -167,6 +202,8 @@ class RedisIndex:
         for node in await self._ask(_NODES, self._key("nodes")):
             counted = await (self._node_hits(node) if image_ids is None else self._some_hits(node, image_ids))
             for image, totals in counted.items():
+                if image_ids is None and not is_image_key(image):
+                    continue
                 sums[image] = totals.plus(sums.get(image, HitTotals()))
         return sums
 
@@ -206,6 +243,13 @@ class RedisIndex:
 def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
+
+
+def _sum(totals: Iterable[HitTotals]) -> HitTotals:
+    whole = HitTotals()
+    for part in totals:
+        whole = whole.plus(part)
+    return whole
 
 
 def _totals(pairs: Iterable[tuple[str, str | bool]]) -> Iterator[tuple[str, HitTotals]]:

@@ -42,6 +42,9 @@ INSERT INTO hits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     bytes_sent = max(bytes_sent, excluded.bytes_sent),
     last_at = max(last_at, excluded.last_at)
 """
+_SUM_BY_NODE: Final = """
+SELECT node, sum(hits), sum(bytes_sent), max(last_at) FROM hits WHERE NOT instr(image_id, ':') GROUP BY node
+"""
 _SUM: Final = "SELECT image_id, sum(hits), sum(bytes_sent), max(last_at) FROM hits"
 
 # Fewer than the parameters that any SQLite takes in one statement.
@@ -177,6 +180,25 @@ class SqliteIndex:
         copy = dict(totals)  # the caller's own may change before a thread comes to it
         return await self._do(lambda db: _merge_hits(db, node, copy, after, mark))
 
+    async def forget_hits(self, node: str, keys: Sequence[str]) -> None:
+        """
+        See `ICacheIndex`.
+        """
+        rows = [(node, key) for key in keys]
+        await self._do(lambda db: db.executemany("DELETE FROM hits WHERE node = ? AND image_id = ?", rows).rowcount)
+
+    async def hits_by(self, prefix: str) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: _hits_by(db, prefix))
+
+    async def hits_by_node(self) -> Mapping[str, HitTotals]:
+        """
+        See `ICacheIndex`.
+        """
+        return await self._do(lambda db: dict(_totals(db.execute(_SUM_BY_NODE))))
+
     async def hits(self, image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
         """
         See `ICacheIndex`.
@@ -262,13 +284,18 @@ def _merge_hits(
 
 def _hits(connection: sqlite3.Connection, image_ids: Sequence[str] | None) -> Mapping[str, HitTotals]:
     if image_ids is None:
-        return dict(_totals(connection.execute(f"{_SUM} GROUP BY image_id")))
+        return dict(_totals(connection.execute(f"{_SUM} WHERE NOT instr(image_id, ':') GROUP BY image_id")))
     sums: dict[str, HitTotals] = {}
     for start in range(0, len(image_ids), _IDS_AT_ONCE):
         wanted = image_ids[start : start + _IDS_AT_ONCE]
         marks = ", ".join("?" * len(wanted))
         sums.update(_totals(connection.execute(f"{_SUM} WHERE image_id IN ({marks}) GROUP BY image_id", wanted)))
     return sums
+
+
+def _hits_by(connection: sqlite3.Connection, prefix: str) -> Mapping[str, HitTotals]:
+    rows = connection.execute(f"{_SUM} WHERE substr(image_id, 1, ?) = ? GROUP BY image_id", (len(prefix), prefix))
+    return {key.removeprefix(prefix): totals for key, totals in _totals(rows)}
 
 
 def _node_hits(connection: sqlite3.Connection, node: str) -> Mapping[str, HitTotals]:

@@ -197,6 +197,11 @@ class ICacheIndex(Interface):
             totals, and wants all of them again.
         """
 
+    async def forget_hits(node: str, keys: Sequence[str]) -> None:
+        """
+        Drop some of a node's totals.
+        """
+
     async def hits(image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
         """
         Sum totals over all nodes (``last_at`` is the latest).
@@ -204,9 +209,21 @@ class ICacheIndex(Interface):
         :param image_ids: ``None`` for every image known.
         """
 
+    async def hits_by(prefix: str) -> Mapping[str, HitTotals]:
+        """
+        Sum totals over all nodes for what else hits are counted by.
+
+        :param prefix: Of the keys (see `glance_cache.hit_keys`); it is not in the answer.
+        """
+
+    async def hits_by_node() -> Mapping[str, HitTotals]:
+        """
+        Sum totals over all images, for each node.
+        """
+
     async def node_hits(node: str) -> Mapping[str, HitTotals]:
         """
-        Fetch what is known of one node.
+        Fetch what is known of one node, whatever it is counted by.
         """
 
     async def add_jobs(node: str, image_ids: Sequence[str], priority: int, at: float) -> int:

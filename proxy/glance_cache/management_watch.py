@@ -10,6 +10,7 @@ from typing import Final
 
 from glance_cache.entry import EntryState
 from glance_cache.events import Events
+from glance_cache.hit_keys import HOUR, PROJECT
 from glance_cache.interfaces import HitTotals
 from glance_cache.management_tools import ManagementTools, add_path, entry_view
 from glance_cache.managers import Managers
@@ -27,6 +28,10 @@ _STREAM_HEADERS: Final = (
     # Proxies hold answers back, or cut them, unless they are told.
     ("X-Accel-Buffering", "no"),
 )
+
+
+def _sums(totals: Mapping[str, HitTotals]) -> Mapping[str, object]:
+    return {name: {"hits": t.hits, "bytes_sent": t.bytes_sent} for name, t in sorted(totals.items())}
 
 
 class WatchRoutes:
@@ -54,6 +59,8 @@ class WatchRoutes:
         await self._managers.require(request, "cache_list")
         tools = self._tools
         known = await tools.index.hits()
+        by_node, by_project = await tools.index.hits_by_node(), await tools.index.hits_by(PROJECT)
+        by_hour = await tools.index.hits_by(HOUR)
         all_nodes = HitTotals()
         for totals in known.values():
             all_nodes = all_nodes.plus(totals)
@@ -66,6 +73,9 @@ class WatchRoutes:
                 "hit_ratio": round(answers["hit"] / served, 4) if served else None,
                 "hits": {"since_start": self._tally.hits, "bytes_since_start": self._tally.hit_bytes},
                 "all_nodes": {"images": len(known), "hits": all_nodes.hits, "bytes_sent": all_nodes.bytes_sent},
+                "by_node": _sums(by_node),
+                "by_project": _sums(by_project),
+                "by_hour": _sums(by_hour),
                 "rates": self._tally.rates(),
                 "disk": await self._disk(),
                 "fills": self._fills(),

@@ -16,6 +16,7 @@ from glance_cache.errors import FolderUnusable, ImageUnsteady, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
+from glance_cache.projects import Projects
 from glance_tx.notify.interfaces import INotifier
 from glance_tx.notify.sends import Sent, send_event
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
@@ -89,9 +90,11 @@ class IHitCounter(Protocol):
     Counts hits.
     """
 
-    def record(self, image_id: str, bytes_sent: int) -> None:
+    def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
         Count one hit; returns at once.
+
+        :param project: The caller's; ``None`` where hits are not counted by project.
         """
 
 
@@ -100,6 +103,7 @@ class ClientRoutes:
     Image data from the cache; everything else from the upstream.
 
     :param count: Told of each data answer, by its `CacheState`.
+    :param projects: For hits by project; ``None`` where they are not counted so.
     :param notifier: Told of downloads that the upstream cannot tell of, as it does not see them.
     """
 
@@ -114,6 +118,7 @@ class ClientRoutes:
         passthrough: PassThrough,
         count: Callable[[str], object],
         notifier: INotifier,
+        projects: Projects | None = None,
     ) -> None:
         self._cache = cache
         self._entries = entries
@@ -122,6 +127,7 @@ class ClientRoutes:
         self._passthrough = passthrough
         self._count = count
         self._notifier = notifier
+        self._projects = projects
 
     def mount(self, app: App) -> None:
         """
@@ -208,10 +214,15 @@ class ClientRoutes:
         if part is not None:
             headers.append(("Content-Range", content_range(part, facts.size)))
         length = facts.size if part is None else part.length
+        counted = part is None and served.state is CacheState.HIT
+        # From now on, beside the body: whoever asks has a grant, so that tokens made up cost no question here.
+        project: Callable[[], str | None] = _no_project
+        if counted and self._projects is not None:
+            project = self._projects.look_up(request)
 
         def ended(complete: bool) -> None:
-            if complete and part is None and served.state is CacheState.HIT:
-                self._hits.record(facts.image_id, facts.size)
+            if complete and counted:
+                self._hits.record(facts.image_id, facts.size, project())
             if served.state is not CacheState.FILL:  # which the upstream has told of itself
                 self._tell_sent(request, facts, length)
 
@@ -221,6 +232,10 @@ class ClientRoutes:
         # Whom a token belongs to is not known here, nor who owns the image.
         sent = Sent(facts.image_id, None, request.sentLength, length, request.client_host)
         self._notifier.notify(send_event(sent, None, None))
+
+
+def _no_project() -> None:
+    return None
 
 
 def _changed_image(request: Request) -> str | None:

@@ -41,13 +41,13 @@ class Tally:
         self.hit_bytes = 0
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
 
-    def record(self, image_id: str, bytes_sent: int) -> None:
+    def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
         See `IHitCounter.record`.
         """
         self.hits += 1
         self.hit_bytes += bytes_sent
-        self._hits.record(image_id, bytes_sent)
+        self._hits.record(image_id, bytes_sent, project)
 
     def count(self, state: str) -> None:
         """

@@ -32,6 +32,7 @@ from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
 from glance_cache.grants import Grants
 from glance_cache.hit_journal import HitJournal
+from glance_cache.hit_options import HitSettings
 from glance_cache.hits import HitCounter
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
@@ -48,6 +49,7 @@ from glance_cache.passthrough import PassThrough
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.prefetch_run import PrefetchTools
+from glance_cache.projects import Projects
 from glance_cache.recheck import Recheck, RecheckTools
 from glance_cache.room_options import RoomSettings
 from glance_cache.routes import ClientRoutes, without_minor_version
@@ -217,6 +219,7 @@ class _Node:
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._hits = self._make_hits()
+        self._projects = self._make_projects()
         answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
         self._tally = Tally(self._hits, lambda state: answers.labels(state).inc())
         self._recipients = self._make_recipients()
@@ -358,7 +361,14 @@ class _Node:
     def _make_hits(self) -> HitCounter:
         node = self._settings[CacheSettings].node_name
         journal = HitJournal(self._settings[StorageSettings].folder / "hits.journal", node, FileOps())
-        return HitCounter(journal, self._lanes.lane("hits"), self._index, node, self._reactor)
+        lane, hours = self._lanes.lane("hits"), self._settings[HitSettings].kept_hours
+        return HitCounter(journal, lane, self._index, node, self._reactor, kept_hours=hours)
+
+    def _make_projects(self) -> Projects | None:
+        strategy = self._identity.strategy
+        if not self._settings[HitSettings].by_project:
+            return None
+        return Projects(None if strategy is None else strategy.identity)
 
     def _make_prefetcher(self) -> Prefetcher | None:
         credentials = self._own_credentials()
@@ -420,6 +430,7 @@ class _Node:
             PassThrough(self._client, links),
             self._tally.count,
             self._recipients.notifier,
+            self._projects,
         ).mount(app)
         tools = ManagementTools(
             entries=self._entries,
@@ -487,6 +498,8 @@ class _Node:
 
     async def _stop_work(self) -> None:
         self._grants.stop()
+        if self._projects is not None:
+            self._projects.stop()
         await self._fills.stop()
 
 

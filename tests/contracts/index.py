@@ -72,6 +72,26 @@ class IndexContract:
         )
         self.assertEqual(await index.hits([image(1), image(9)]), {image(1): HitTotals(7, 700, 1700000000.25)})
 
+    async def test_other_keys(self) -> None:
+        """
+        What is counted by other things than images is added up over nodes by itself, may be dropped, and is no image.
+        """
+        index = await self.index()
+        await self.merge(index, "a", {image(1): HitTotals(3, 30, 3.0), image(2): HitTotals(1, 5, 9.0)})
+        await self.merge(
+            index, "a", {"project:p%_": HitTotals(4, 35, 9.0), "hour:2026-01-01T00": HitTotals(4, 35, 9.0)}
+        )
+        await self.merge(index, "b", {image(1): HitTotals(2, 20, 5.0), "project:p%_": HitTotals(2, 20, 5.0)})
+        self.assertEqual(await index.hits(), {image(1): HitTotals(5, 50, 5.0), image(2): HitTotals(1, 5, 9.0)})
+        self.assertEqual(await index.hits_by("project:"), {"p%_": HitTotals(6, 55, 9.0)})
+        self.assertEqual(await index.hits_by("hour:"), {"2026-01-01T00": HitTotals(4, 35, 9.0)})
+        self.assertEqual(await index.hits_by_node(), {"a": HitTotals(4, 35, 9.0), "b": HitTotals(2, 20, 5.0)})
+        self.assertEqual(len(await index.node_hits("a")), 4)
+        await index.forget_hits("a", ["hour:2026-01-01T00", "hour:never", *(f"hour:{n}" for n in range(1200))])
+        await index.forget_hits("a", [])
+        self.assertEqual(await index.hits_by("hour:"), {})
+        self.assertEqual(len(await index.node_hits("a")), 3)
+
     async def test_resending(self) -> None:
         """
         Totals that come again, or late, change nothing; each number only ever grows.

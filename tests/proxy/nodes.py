@@ -27,6 +27,7 @@ from glance_cache.grants import Grants
 from glance_cache.interfaces import IOwnCredentials
 from glance_cache.links import Links
 from glance_cache.passthrough import PassThrough
+from glance_cache.projects import Projects
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.space import SpaceAccount
 from glance_cache.upstream import GlanceUpstream
@@ -62,6 +63,7 @@ class NodeTestCase(ServingTestCase):
     async def setUp(self) -> None:
         self.counted: Counter[str] = Counter()
         self.hits: list[tuple[str, int]] = []
+        self.projects: list[str | None] = []
         self.corrupt: list[EntryCorrupt] = []
         self.path = absolute(self.mktemp())
         self.clients: list[RawClient] = []
@@ -87,12 +89,23 @@ class NodeTestCase(ServingTestCase):
         self.cache = Cache(self.entries, self.fills)
         passthrough = PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls))
         self.told = Told()
-        routes = ClientRoutes(self.cache, self.entries, self.grants, self, passthrough, self._count, self.told)
+        projects = self.make_projects()
+        routes = ClientRoutes(
+            self.cache, self.entries, self.grants, self, passthrough, self._count, self.told, projects
+        )
+        if projects is not None:
+            self.addCleanup(projects.stop)
         self.mount(self.app)
         routes.mount(self.app)
         await self.entries.start()
         await self.entries.scan()
         self.addCleanup(self._end)
+
+    def make_projects(self) -> Projects | None:
+        """
+        Say how callers' projects are found out; not at all by default.
+        """
+        return None
 
     def upstream_urls(self) -> list[str]:
         """
@@ -124,13 +137,16 @@ class NodeTestCase(ServingTestCase):
     def make_faults(self) -> FaultTable:
         return cache_faults()
 
-    def record(self, image_id: str = "", bytes_sent: int = 0) -> Any:  # type: ignore[override]
+    def record(  # type: ignore[override]
+        self, image_id: str = "", bytes_sent: int = 0, project: str | None = None
+    ) -> Any:
         """
         Count a hit, as the routes want it; without arguments, wait for the first access record.
         """
         if not image_id:
             return super().record()
         self.hits.append((image_id, bytes_sent))
+        self.projects.append(project)
         return None
 
     def _count(self, state: str) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import define
@@ -68,6 +68,11 @@ class UnreliableIndex:
     failing: str | None = None
     merged: int = 0
 
+    async def forget_hits(self, node: str, keys: Sequence[str]) -> None:
+        if self.failing is not None:
+            raise IndexUnavailable("out for lunch")
+        await self.inner.forget_hits(node, keys)
+
     async def node_hits(self, node: str) -> Mapping[str, HitTotals]:
         if self.failing is not None:
             raise IndexUnavailable("out for lunch")
@@ -88,13 +93,13 @@ class _Node:
     One node's counter, and what it stands on.
     """
 
-    def __init__(self, folder: Path, inner: ICacheIndex, clock: Clock, name: str = "a") -> None:
+    def __init__(self, folder: Path, inner: ICacheIndex, clock: Clock, name: str = "a", kept_hours: int = 0) -> None:
         self.pool = InlinePool()
         self.files = FailingFiles()
         self.index = UnreliableIndex(inner)
         journal = HitJournal(folder / f"{name}.journal", name, self.files)
         lane = Lanes(ThreadClock(), self.pool).lane("journal")
-        self.counter = HitCounter(journal, lane, self.index, name, clock)
+        self.counter = HitCounter(journal, lane, self.index, name, clock, kept_hours=kept_hours)
 
 
 class _CounterCase(SynchronousTestCase):
@@ -112,8 +117,8 @@ class _CounterCase(SynchronousTestCase):
     def node(self, name: str = "a") -> _Node:
         return _Node(self.folder, self.inner, self.clock, name)
 
-    def started(self, name: str = "a") -> _Node:
-        node = self.node(name)
+    def started(self, name: str = "a", kept_hours: int = 0) -> _Node:
+        node = _Node(self.folder, self.inner, self.clock, name, kept_hours)
         self.do(node.counter.start())
         self.addCleanup(lambda: self.do(node.counter.stop()))
         return node
@@ -531,6 +536,74 @@ class DiskTests(_CounterCase):
         self.assertGreaterEqual(totals.hits, last)
         self.assertLessEqual(totals.hits, last + 3)
         self.assertEqual(totals.bytes_sent, totals.hits * 10)
+
+
+class OtherKeyTests(_CounterCase):
+    """
+    Hits by project and hour.
+    """
+
+    def sums(self, prefix: str) -> dict[str, int]:
+        return {name: totals.hits for name, totals in self.do(self.inner.hits_by(prefix)).items()}
+
+    def test_sums_agree(self) -> None:
+        """
+        Each hit counts once for its image, its project and its hour, and no more after a restart with an empty index.
+        """
+        node = self.started(kept_hours=5)
+        for number, project in enumerate(("p", "q", "p", "-", "x" * 300)):
+            node.counter.record(image(number), 10, project)
+        self.clock.advance(3600)
+        node.counter.record(image(0), 10, "p")
+        self.do(node.counter.stop())
+        self.lose_index()
+        node = self.started(kept_hours=5)
+        node.counter.record(image(1), 10, "q")
+        self.assertTrue(self.do(node.counter.flush()))
+        self.assertEqual(self.sums("project:"), {"p": 3, "q": 2, "-": 1, "x" * 64: 1})
+        self.assertEqual(self.sums("hour:"), {"2023-11-14T22": 5, "2023-11-14T23": 2})
+        self.assertEqual(sum(self.hits().values()), 7)
+        self.assertEqual(self.do(self.inner.hits_by_node())["a"].bytes_sent, 70)
+
+    def test_old_hours_are_dropped(self) -> None:
+        """
+        An hour that is too old leaves the index, when that can be reached, and the journal; nothing else does.
+        """
+        node = self.started(kept_hours=2)
+        for _ in range(3):
+            self.clock.advance(3600)
+            node.counter.record(image(1), 10, "p")
+            self.do(node.counter.flush())
+        self.assertEqual(self.sums("hour:"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
+        node.index.failing = "before"
+        self.clock.advance(3600)
+        self.assertFalse(self.do(node.counter.flush()))
+        self.assertEqual(self.sums("hour:"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
+        node.index.failing = None
+        self.assertTrue(self.do(node.counter.flush()))
+        self.assertEqual(self.sums("hour:"), {"2023-11-15T01": 1})
+        self.assertEqual((self.sums("project:"), self.hits()), ({"p": 3}, {image(1): 3}))
+
+    def test_old_hours_after_a_restart(self) -> None:
+        """
+        Hours that grew too old while the daemon was away, or are not to be kept any more, are dropped as well.
+        """
+        node = self.started(kept_hours=2)
+        node.counter.record(image(1), 10, "p")
+        self.do(node.counter.stop())
+        self.clock.advance(3600)
+        node = self.started(kept_hours=2)
+        node.counter.record(image(1), 10, "p")
+        self.do(node.counter.flush())
+        self.assertEqual(len(self.sums("hour:")), 2)
+        self.do(node.counter.stop())
+        node = self.started()
+        self.do(node.counter.flush())
+        self.assertEqual(self.sums("hour:"), {})
+        self.do(node.counter.stop())
+        node = self.started(kept_hours=100)
+        self.do(node.counter.flush())
+        self.assertEqual((self.sums("hour:"), self.hits()), ({}, {image(1): 2}))
 
 
 class RedisOutageTests(TestCase):

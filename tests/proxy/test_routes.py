@@ -7,10 +7,15 @@ from __future__ import annotations
 import hashlib
 import os
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
+from zope.interface import implementer
 
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.interfaces import UpstreamCredentials
+from glance_cache.projects import Projects
+from glance_tx.identity.caller import Caller
+from glance_tx.identity.errors import IdentityUnavailable, NotAuthenticated
+from glance_tx.identity.interfaces import Credentials, IIdentity
 from glance_tx.streaming.units import MiB
 from tests.doubles.stock_glance import StockGlance, StockImage
 from tests.doubles.upstreams import turns
@@ -51,6 +56,51 @@ class RoutesTestCase(NodeTestCase):
         self.assertEqual(answer.body, data)
         self.assertEqual(answer.headers["content-length"], str(len(data)))
         self.assertNotIn("transfer-encoding", answer.headers)
+
+
+@implementer(IIdentity)
+class ScriptedIdentity:
+    """
+    Knows what a test says.
+
+    :ivar outcome: A caller, what is raised, or ``None`` for no answer at all.
+    """
+
+    outcome: Caller | Exception | None = None
+
+    async def identify(self, credentials: Credentials) -> Caller:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome or await Deferred()
+
+
+class ProjectTests(RoutesTestCase):
+    """
+    Hits by project.
+    """
+
+    def make_projects(self) -> Projects:
+        self.identity = ScriptedIdentity()
+        return Projects(self.identity)
+
+    async def test_hits_by_project(self) -> None:
+        """
+        A hit counts for the project that the node's own strategy knows the caller by, and for none where it knows no
+        such caller, cannot say, or does not say in time: nobody waits for it.
+        """
+        await self.get()
+        self.assertEqual(self.projects, [])
+        for outcome in (
+            Caller("u", "p", ("member",)),
+            Caller("u", None, ()),
+            NotAuthenticated("no such token"),
+            IdentityUnavailable("away"),
+            None,
+        ):
+            self.identity.outcome = outcome
+            self.assert_data(await self.get(), "hit")
+        self.assertEqual(self.projects, ["p", "-", "-", "-", "-"])
+        self.assertEqual(len(self.hits), 5)
 
 
 class DownloadTests(RoutesTestCase):

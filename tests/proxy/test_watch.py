@@ -47,7 +47,7 @@ class Counted:
     def __init__(self) -> None:
         self.hits: list[tuple[str, int]] = []
 
-    def record(self, image_id: str, bytes_sent: int) -> None:
+    def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         self.hits.append((image_id, bytes_sent))
 
 
@@ -240,7 +240,12 @@ class RouteTests(ManagementTestCase):
         await self.put_in()
         await self.entries.pin(IMAGE)
         await self.enqueue(OTHER)
-        await self.index.merge_hits("other", {IMAGE: HitTotals(3, 300, 1.0)}, after="", mark="m")
+        await self.index.merge_hits(
+            "other",
+            dict.fromkeys((IMAGE, "project:p", "hour:2026-01-01T00"), HitTotals(3, 300, 1.0)),
+            after="",
+            mark="m",
+        )
         self.tally.count("hit")
         self.tally.record(IMAGE, 10)
         answer = await self.ask_node("GET", "/v2/cache/stats")
@@ -248,6 +253,9 @@ class RouteTests(ManagementTestCase):
         self.assertEqual((stats["node"], stats["answers"], stats["hit_ratio"]), (NODE, {"hit": 1}, 1.0))
         self.assertEqual(stats["hits"], {"since_start": 1, "bytes_since_start": 10})
         self.assertEqual(stats["all_nodes"], {"images": 1, "hits": 3, "bytes_sent": 300})
+        sums = {"hits": 3, "bytes_sent": 300}
+        self.assertEqual(stats["by_node"], {"other": sums})
+        self.assertEqual((stats["by_project"], stats["by_hour"]), ({"p": sums}, {"2026-01-01T00": sums}))
         disk = stats["disk"]
         self.assertEqual((disk["complete"], disk["filling"], disk["pinned"]), (1, 0, 1))
         self.assertEqual(disk["used_bytes"], self.entries.account.used_bytes)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.fill_options import FillSettings
+from glance_cache.hit_options import HitSettings
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.room_options import RoomSettings
@@ -231,6 +232,7 @@ CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     },
     RoomSettings: {"high_water_percent": 100, "low_water_percent": 95, "max_image_bytes": 0},
     FillSettings: {"abandon_below_percent": 0, "bytes_per_second": 0, "most": 100},
+    HitSettings: {"kept_hours": 168, "by_project": True},
     PrefetchSettings: {
         "token": None,
         "concurrency": 2,
