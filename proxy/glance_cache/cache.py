@@ -162,7 +162,8 @@ class Cache:
         except EntryBusy:
             return None
         body = fill.open_body(None)
-        return None if body is None else Served(CacheState.FILL, body)
+        state = CacheState.FILL if fill.is_own else CacheState.FOLLOW
+        return None if body is None else Served(state, body)
 
     async def _join(self, fill: Fill, credentials: UpstreamCredentials, part: ByteRange | None) -> Served | None:
         """

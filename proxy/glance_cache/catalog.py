@@ -22,13 +22,17 @@ from glance_tx.streaming.units import KiB, MiB
 __all__ = [
     "CHUNK_BYTES",
     "HEADER_BYTES",
+    "MARK_BYTES",
+    "MARK_OFFSET",
     "RECORD_BYTES",
     "CatalogDamaged",
     "Header",
     "catalog_bytes",
     "chunk_count",
     "chunk_length",
+    "decode_mark",
     "decode_record",
+    "encode_mark",
     "encode_record",
     "record_offset",
 ]
@@ -41,7 +45,11 @@ _MAGIC: Final = b"GTXCACHE"
 _PREFIX: Final = struct.Struct(">8sII")  # magic, length of the JSON text, its CRC
 _RECORD: Final = struct.Struct(">32sI")  # SHA-256 of the chunk, CRC of its index and that
 _INDEX: Final = struct.Struct(">Q")
+_MARK: Final = struct.Struct(">8sQI")  # the daemon's run, the offset, the CRC of both
 RECORD_BYTES: Final = _RECORD.size
+MARK_BYTES: Final = _MARK.size
+MARK_OFFSET: Final = HEADER_BYTES - MARK_BYTES
+"""Where the header's page has the mark of a fill that is under way."""
 
 
 @frozen
@@ -106,7 +114,7 @@ class Header:
             **attrs.asdict(self.facts),
         }
         text = orjson.dumps(document)
-        if _PREFIX.size + len(text) > HEADER_BYTES:
+        if _PREFIX.size + len(text) > MARK_OFFSET:
             raise ValueError("the facts do not fit into a catalog header")
         return (_PREFIX.pack(_MAGIC, len(text), binascii.crc32(text)) + text).ljust(HEADER_BYTES, b"\0")
 
@@ -131,6 +139,28 @@ class Header:
 
 def _facts(document: dict[str, Any]) -> ImageFacts:
     return ImageFacts(**{field.name: document[field.name] for field in attrs.fields(ImageFacts)})
+
+
+def encode_mark(run: bytes, offset: int) -> bytes:
+    """
+    Write down how far readers may follow a fill.
+
+    :param run: 8 bytes; tell a daemon from those before it, whose marks a crash may have left without their data.
+    """
+    return _MARK.pack(run, offset, binascii.crc32(_INDEX.pack(offset) + run))
+
+
+def decode_mark(run: bytes, data: bytes) -> int | None:
+    """
+    Read how far readers may follow a fill.
+
+    :return: ``None`` when nobody wrote that in this run of the daemon, or it is being written just now.
+    """
+    if len(data) != MARK_BYTES:
+        return None
+    found, offset, checksum = _MARK.unpack(data)
+    known: int = offset
+    return known if found == run and checksum == binascii.crc32(_INDEX.pack(offset) + run) else None
 
 
 def encode_record(index: int, digest: bytes) -> bytes:

@@ -6,23 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from glance_cache.catalog import CatalogDamaged, Header
+from glance_cache.beginnings import Beginnings
+from glance_cache.catalog import CatalogDamaged
 from glance_cache.chores import Chores
+from glance_cache.content import BucketContent
 from glance_cache.entry import Entry, EntryInfo, EntryState
-from glance_cache.errors import EntryBusy, EntryCorrupt, FolderUnusable
-from glance_cache.fillfile import FillFile
-from glance_cache.folder import BucketContent, CacheFolder, footprint_bytes
+from glance_cache.errors import EntryCorrupt
+from glance_cache.finder import Finder
+from glance_cache.folder import CacheFolder
 from glance_cache.housekeeping import Housekeeping
-from glance_cache.interfaces import HitTotals, IEvictionPolicy, ImageFacts
-from glance_cache.keeper import Keeper
+from glance_cache.interfaces import HitTotals, IEvictionPolicy, ImageFacts, ISiblings
+from glance_cache.keeper import Keeper, Known
 from glance_cache.names import EntryName
 from glance_cache.room import RoomMaker
 from glance_cache.space import SpaceAccount
+from glance_cache.watched import Watched
 from glance_cache.writer import EntryWriter
 from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.lanes import Lanes
@@ -30,6 +33,9 @@ from glance_tx.streaming.pump import Sink
 from glance_tx.streaming.settle import settle
 
 __all__ = ["EntryStore"]
+
+_CHANGED: Final = "entry"
+"""What siblings tell each other of entries that are to be looked at again."""
 
 
 class EntryStore:
@@ -48,6 +54,7 @@ class EntryStore:
     :param low_water_bytes: See `RoomMaker`; ``None`` to remove no more than needed.
     :param high_water_bytes: See `RoomMaker`; ``None`` for all there is.
     :param on_evict: Told of each image that is removed to make room, and of the room it had.
+    :param siblings: The other processes that use the folder, which their parent has taken; ``None`` for none.
     """
 
     _log = Logger()
@@ -63,18 +70,23 @@ class EntryStore:
         low_water_bytes: int | None = None,
         on_evict: Callable[[str, int], object] = lambda image_id, size_bytes: None,
         high_water_bytes: int | None = None,
+        siblings: ISiblings | None = None,
     ) -> None:
         self.account = account
+        self._siblings = siblings
         self._folder = folder
         self._clock = clock
         self._lane = lanes.lane("cache-folder")
         self._chores = Chores()
-        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt)
+        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt, self._tell)
         low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
         high_water_bytes = account.max_bytes if high_water_bytes is None else high_water_bytes
         self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes, high_water_bytes, on_evict)
         self.housekeeping = Housekeeping(self._keeper, self._room, clock, folder.unusable)
-        self._beginning: set[str] = set()
+        self._finder = Finder(folder, self._keeper, account, self._lane, shared=siblings is not None)
+        self._beginnings = Beginnings(
+            folder, self._keeper, self._room, account, self._finder, clock, self._chores, self._tell
+        )
         self._lock = -1
 
     async def start(self) -> None:
@@ -83,8 +95,20 @@ class EntryStore:
 
         :raises FolderUnusable: It is not fit, or in use by another daemon.
         """
-        self._lock = await self._lane.run(self._folder.take)
+        if self._siblings is None:
+            self._lock = await self._lane.run(self._folder.take)
+        else:
+            self._siblings.hear(_CHANGED, self._hear)
         await self._with_disk(self._room.load_pins())
+
+    def _tell(self, name: EntryName) -> None:
+        if self._siblings is not None:
+            self._siblings.tell(_CHANGED, name.stem)
+
+    def _hear(self, stem: object) -> None:
+        name = EntryName.parse(str(stem))
+        if name is not None:
+            self._chores.start(self._finder.look(name))
 
     async def stop(self) -> None:
         """
@@ -104,9 +128,7 @@ class EntryStore:
 
     async def _scan(self) -> None:
         try:
-            for bucket in await self._lane.run(self._folder.buckets):
-                # One job for each, so that whoever waits for the folder gets his turn between them.
-                self._take_in(await self._lane.run(self._folder.examine, bucket))
+            await self._examine_all()
         except OSError as error:
             failure = self._folder.unusable(error)
             self.account.fail(failure)
@@ -114,9 +136,26 @@ class EntryStore:
         self.account.settle()
         await self.housekeeping.prune()
 
-    def _take_in(self, content: BucketContent) -> None:
-        for found in content.entries:
-            self._keeper.adopt(found)
+    async def look_again(self) -> None:
+        """
+        Find out what another process left that ended without a word, and remove what is no use.
+
+        :raises FolderUnusable: The folder cannot be read.
+        """
+        await self.account.when_settled()
+        await self._with_disk(self._examine_all())
+
+    async def _examine_all(self) -> None:
+        await self._lane.run(self._folder.sweep)
+        for bucket in await self._lane.run(self._folder.buckets):
+            known = {entry.name: self._keeper.known(entry.name) for entry in self._keeper.of_bucket(bucket)}
+            # One job for each, so that whoever waits for the folder gets his turn between them.
+            self._take_in(await self._lane.run(self._folder.examine, bucket), known)
+
+    def _take_in(self, content: BucketContent, known: Mapping[EntryName, Known | None]) -> None:
+        there = {found.name: found for found in content.entries}
+        for name in there.keys() | known.keys():
+            self._keeper.reconcile(name, there.get(name), known.get(name))
         for garbage in content.garbage:
             self._log.warn("removed {name}: {reason}", name=garbage.name.stem, reason=garbage.reason)
         for path in content.foreign:
@@ -140,7 +179,7 @@ class EntryStore:
         return await self._chores.run(self._open(facts, offset, length), unwanted=_close)
 
     async def _open(self, facts: ImageFacts, offset: int, length: int) -> IFileBody | None:
-        entry = await self._look_up(EntryName.of(facts))
+        entry = await self._finder.look_up(EntryName.of(facts))
         if entry is None or entry.state is not EntryState.COMPLETE:
             return None
         entry.enter()
@@ -157,16 +196,6 @@ class EntryStore:
         finally:
             self._keeper.leave(entry)
 
-    async def _look_up(self, name: EntryName) -> Entry | None:
-        entry = self._keeper.get(name)
-        if entry is not None or self.account.settled:
-            return entry
-        try:
-            found = await self._lane.run(self._folder.find, name)
-        except OSError as error:
-            raise self._folder.unusable(error) from error
-        return self._keeper.get(name) if found is None else self._keeper.adopt(found)
-
     def present_bytes(self, facts: ImageFacts) -> int:
         """
         Tell how much of some data lay here when its entry was last at rest; 0 where nothing is known of it.
@@ -176,90 +205,18 @@ class EntryStore:
 
     async def begin(self, facts: ImageFacts, sinks: Sequence[Sink] = ()) -> EntryWriter:
         """
-        Begin to fill an entry, or go on where an earlier fill stopped; waits for the end of the scan.
-
-        :param facts: What the data is to be; at least one byte.
-        :param sinks: Get what is still good of an earlier fill, so that the image's hashes can be computed.
-        :return: A writer whose ``written`` says where to go on.
-        :raises EntryBusy: The entry is complete, or another fill writes it.
-        :raises CacheFull: There is no room, and none can be made.
-        :raises FolderUnusable: The disk cannot be written, or could not be looked through.
+        Begin to fill an entry, or go on where an earlier fill stopped (see `Beginnings.begin`).
         """
-        if facts.size < 1:
-            raise ValueError("there is no data to keep")
-        await self.account.when_settled()
-        writer = await self._chores.run(self._begin(facts), unwanted=self._suspend_later)
-        try:
-            await writer.take_over(sinks)
-        except OSError as error:
-            self._suspend_later(writer)
-            raise self._folder.unusable(error) from error
-        except BaseException:
-            self._suspend_later(writer)
-            raise
-        return writer
+        return await self._beginnings.begin(facts, sinks)
 
-    def _suspend_later(self, writer: EntryWriter) -> None:
-        self._chores.start(writer.suspend())
+    async def watch(self, facts: ImageFacts) -> Watched | None:
+        """
+        Follow the fill that another process makes.
 
-    async def _begin(self, facts: ImageFacts) -> EntryWriter:
-        name = EntryName.of(facts)
-        if name.stem in self._beginning:
-            raise EntryBusy(name.image_id)
-        self._beginning.add(name.stem)
-        try:
-            return await self._reopen(name, facts) or await self._create(name, facts)
-        except OSError as error:
-            raise self._keeper.refusal(error, facts.size) from error
-        finally:
-            self._beginning.discard(name.stem)
-
-    async def _reopen(self, name: EntryName, facts: ImageFacts) -> EntryWriter | None:
-        entry = self._keeper.get(name)
-        if entry is None:
-            return None
-        if entry.state is EntryState.PARTIAL:
-            writer = await self._go_on(entry, facts)
-            if writer is not None:
-                return writer
-        if entry.state is not EntryState.GONE:
-            raise EntryBusy(name.image_id)
-        await self._keeper.discard(entry)
-        if self._keeper.get(name) is not None:
-            raise FolderUnusable(str(self._folder.path), f"{name.stem} cannot be removed")
-        return None
-
-    async def _go_on(self, entry: Entry, facts: ImageFacts) -> EntryWriter | None:
-        file = self._fill_file(entry.name, facts)
-        entry.state = EntryState.FILLING
-        entry.enter()
-        try:
-            await entry.lane.run(file.reopen)
-        except BaseException as error:
-            if entry.state is EntryState.FILLING:
-                entry.state = EntryState.PARTIAL
-            self._keeper.leave(entry)
-            if not isinstance(error, CatalogDamaged | FileNotFoundError):
-                raise
-            self._log.warn("the fill {entry} cannot go on: {error}", entry=entry.key, error=error)
-            await self._keeper.discard(entry)
-            return None
-        return EntryWriter(facts, entry, file, self._keeper, self._chores)
-
-    async def _create(self, name: EntryName, facts: ImageFacts) -> EntryWriter:
-        room = await self._room.make(footprint_bytes(facts.size))
-        entry = self._keeper.begin(name, facts.size, room)
-        file = self._fill_file(name, facts)
-        try:
-            await entry.lane.run(file.create)
-        except BaseException:
-            self._keeper.leave(entry)
-            await self._keeper.discard(entry)
-            raise
-        return EntryWriter(facts, entry, file, self._keeper, self._chores)
-
-    def _fill_file(self, name: EntryName, facts: ImageFacts) -> FillFile:
-        return FillFile(self._folder, name, Header(facts, self._clock.seconds()))
+        :return: To be closed; ``None`` where there is none by now.
+        :raises FolderUnusable: The disk cannot be read.
+        """
+        return await self._chores.run(self._beginnings.watch(facts), unwanted=_close)
 
     async def remove(self, image_id: str) -> int:
         """
@@ -268,10 +225,10 @@ class EntryStore:
         :return: How many there were.
         :raises FolderUnusable: The disk cannot be read.
         """
-        if not self.account.settled:
+        if not self.account.settled or self._siblings is not None:
             try:
                 for found in await self._lane.run(self._folder.find_image, image_id):
-                    self._keeper.adopt(found)
+                    await self._finder.look(found.name)
             except OSError as error:
                 raise self._folder.unusable(error) from error
         return await self._discard_all(entry for entry in self._keeper if entry.name.image_id == image_id)
@@ -358,6 +315,6 @@ class EntryStore:
         )
 
 
-def _close(body: IFileBody | None) -> None:
-    if body is not None:
-        body.close()
+def _close(opened: IFileBody | Watched | None) -> None:
+    if opened is not None:
+        opened.close()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from attrs import define, field, frozen
 
 from glance_cache.fillfile import FillFile
+from glance_cache.fillwatch import FillWatch
 from glance_cache.names import EntryName
 from glance_cache.reader import EntryFiles
 from glance_cache.space import Reservation
@@ -71,7 +72,8 @@ class Entry:
     :param lane: Where its files are touched, one job at a time: what is asked for first is done first.
     :param room: Held by everyone who uses the entry, until the files are closed.
     :param users: How many use it now: it is not evicted meanwhile.
-    :param ended_fills: Those whose files are closed together with the last user's.
+    :param inode: Of its data; 0 for as long as a fill has not created it.
+    :param ended_fills: Those whose files are closed together with the last user's, of this process and of others.
     """
 
     name: EntryName
@@ -83,7 +85,8 @@ class Entry:
     present_bytes: int = 0
     users: int = 0
     reading: Reading | None = None
-    ended_fills: list[FillFile] = field(factory=list)
+    inode: int = 0
+    ended_fills: list[FillFile | FillWatch] = field(factory=list)
 
     @property
     def key(self) -> str:

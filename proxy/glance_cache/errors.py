@@ -123,6 +123,15 @@ class EntryBusy(CacheError):
 
 
 @frozen
+class FilledElsewhere(EntryBusy):
+    """
+    Another process of this node fills the entry.
+    """
+
+    message = "the data of image {self.image_id} is on its way into the cache, by another process of this node"
+
+
+@frozen
 class FillFailed(CacheError):
     """
     A fill ended without a verified image.

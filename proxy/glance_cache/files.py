@@ -72,15 +72,35 @@ class FileOps:
 
     def lock(self, descriptor: int) -> None:
         """
-        Take the file for this process, until it closes the file or ends.
+        Take the file for this open file alone, until the last descriptor of it is closed or `unlock` is called.
 
-        :raises BlockingIOError: Another process has it.
+        :raises BlockingIOError: Another open file has it, be it of this process, or shares it.
         """
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def share(self, descriptor: int) -> None:
+        """
+        Take the file together with others that share it (see `lock`).
+
+        :raises BlockingIOError: Another open file has it alone.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def unlock(self, descriptor: int) -> None:
+        """
+        Let go of a file that was taken or shared.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def truncate(self, descriptor: int, size_bytes: int) -> None:
+        """
+        Give a file its length; no room is taken for what is added.
+        """
+        os.ftruncate(descriptor, size_bytes)
+
     def allocate(self, descriptor: int, size_bytes: int) -> None:
         """
-        Give an empty file its length, and the room for it where the file system can promise that.
+        Give a file that holds nothing its length, and the room for it where the file system can promise that.
         """
         try:
             os.posix_fallocate(descriptor, 0, size_bytes)

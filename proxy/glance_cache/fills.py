@@ -4,24 +4,28 @@ Downloads in progress: one for each image, however many clients wait for it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from glance_cache.audience import Audience
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
-from glance_cache.errors import EntryBusy, FillFailed, UpstreamMismatch
+from glance_cache.errors import EntryBusy, FilledElsewhere, FillFailed, UpstreamMismatch
+from glance_cache.fillwatch import WatchedState
+from glance_cache.following import LOOK_SECONDS, follow, require_no_less
 from glance_cache.interfaces import ImageFacts, IOwnCredentials, IUpstream, UpstreamCredentials
 from glance_cache.names import EntryName
+from glance_cache.occasion import Occasion
 from glance_cache.pace import Bandwidth, Pace
 from glance_cache.sponsors import Sponsors
 from glance_cache.steady import SteadySource
+from glance_cache.watched import Watched
 from glance_cache.writer import EntryWriter
 from glance_tx.errors import FactualError
 from glance_tx.streaming.digest import Digests
@@ -83,8 +87,11 @@ class Fill:
         self._growth = GrowingFile()
         self._writer: EntryWriter | None = None
         self._readable = True
-        self._begun = _Event()
-        self._ended = _Event()
+        self.is_own = False
+        """Whether this process fetches the data, and not another one of this node."""
+        self._source: EntryWriter | Watched | None = None
+        self._begun = Occasion()
+        self._ended = Occasion()
         self._audience = Audience(tools.clock, tools.linger_seconds, self._abandon)
         self._running: Deferred[None] | None = None
         self.abandoned = False
@@ -96,7 +103,7 @@ class Fill:
         """
         How much of the image is there by now.
         """
-        return self._writer.written if self._writer is not None else 0
+        return self._growth.limit if self._writer is None else self._writer.written
 
     def begun(self) -> Deferred[None]:
         """
@@ -146,10 +153,10 @@ class Fill:
         :return: ``None`` where the fill has ended meanwhile.
         :raises FolderUnusable: There are too many open files.
         """
-        if self._writer is None or not self._is_readable():
+        if self._source is None or not self._is_readable():
             return None
         offset, length = (0, self.facts.size) if part is None else (part.offset, part.length)
-        body = self._writer.open_body(offset, length, self._growth, self._audience.leave)
+        body = self._source.open_body(offset, length, self._growth, self._audience.leave)
         self._audience.enter()
         if self._pace is not None:
             self._pace.hurry()
@@ -173,14 +180,20 @@ class Fill:
 
     async def _run(self) -> None:
         """
-        Fill, from where an earlier fill of the same data stopped.
+        Fill, from where an earlier fill of the same data stopped, or follow the process of this node that does.
 
         :raises CacheError: The image is not in the cache.
         """
         digests = Digests(self._tools.lanes, self._algorithms())
-        writer = self._writer = await self._tools.entries.begin(self.facts, [digests.update])
+        writer = await self._begin(digests)
+        if writer is None:
+            return
+        self._writer = self._source = writer
         try:
+            require_no_less(self.facts, self._growth, writer.written)
             await self._receive(writer, digests)
+            self._growth.grow(self.facts.size)
+            await writer.show_all()
         except UpstreamMismatch:
             self._readable = False
             await writer.abort()
@@ -189,8 +202,40 @@ class Fill:
             self._readable = False
             await writer.suspend()
             raise
-        self._growth.grow(self.facts.size)
         await writer.commit()
+
+    async def _begin(self, digests: Digests) -> EntryWriter | None:
+        """
+        Wait until it is on this process to fill.
+
+        :return: ``None`` where the image is in the cache.
+        """
+        tools = self._tools
+        watched: Watched | None = None
+        try:
+            while True:
+                try:
+                    writer = await tools.entries.begin(self.facts, [digests.update])
+                except EntryBusy as error:
+                    if watched is None and not isinstance(error, FilledElsewhere):
+                        raise
+                else:
+                    self.is_own = True
+                    return writer
+                watched = watched or await tools.entries.watch(self.facts)
+                if watched is None:  # it has just ended, or is just being made
+                    await deferLater(tools.clock, LOOK_SECONDS)
+                    continue
+                self._source = watched
+                outcome = await follow(watched, self._growth, self._begun.fire, tools.clock, 2 * tools.patience_seconds)
+                if outcome is WatchedState.COMPLETE:
+                    return None
+                if outcome is WatchedState.GONE:
+                    watched.close()
+                    watched = self._source = None
+        finally:
+            if watched is not None:
+                watched.close()
 
     def conclude(self, error: FactualError | None) -> None:
         """
@@ -347,42 +392,3 @@ class Fills:
         else:
             self._log.warn("the fill of image {image_id} ended: {error}", image_id=image_id, error=str(error))
         return error
-
-
-class _Event:
-    """
-    Something that happens once, or fails to, for any number of waiters.
-    """
-
-    def __init__(self) -> None:
-        self._fired = False
-        self._error: FactualError | None = None
-        self._waiting: deque[Deferred[None]] = deque()
-
-    def wait(self) -> Deferred[None]:
-        """
-        Wait for it; cancelling that concerns nobody else.
-        """
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        if self._fired:
-            self._tell()
-        return waiting
-
-    def fire(self, error: FactualError | None) -> None:
-        """
-        Let it happen, or fail. Only the first time counts.
-        """
-        if not self._fired:
-            self._fired = True
-            self._error = error
-            self._tell()
-
-    def _tell(self) -> None:
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if self._error is None:
-                waiting.callback(None)
-            else:
-                # Each gets one of his own: a raised exception collects tracebacks.
-                waiting.errback(evolve(self._error))  # type: ignore[misc]  # all of them are attrs classes

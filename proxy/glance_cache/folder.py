@@ -5,114 +5,55 @@ The cache folder: whose it is, where an entry's files lie in it, and what a look
 
     format                                    what is written below, and in which version
     lock                                      held by the daemon that uses the folder
+    books                                     how much room is taken; held for as long as names are changed
     entries/<ab>/<image id>-<key>.data        image data, at its full length from the start
     entries/<ab>/<image id>-<key>.catalog     beside it: the entry is complete
     entries/<ab>/<image id>-<key>.catalog.part    beside it: a fill was begun
+    removed/<token>                           data that somebody still reads, of an entry that was removed
 
 An entry turns complete by the one rename from ``.catalog.part`` to ``.catalog``. Whatever the process was doing when it
-died, an entry found here is therefore complete, or a fill that can go on, or garbage.
+died, an entry found here is therefore complete, or a fill that can go on, or garbage. See Note [Who has what].
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from attrs import field, frozen
 
-from glance_cache.catalog import (
-    HEADER_BYTES,
-    RECORD_BYTES,
-    CatalogDamaged,
-    Header,
-    catalog_bytes,
-    chunk_count,
-    chunk_length,
-    decode_record,
+from glance_cache.books import Books, Page
+from glance_cache.content import (
+    COMPLETE,
+    DATA,
+    PART,
+    BucketContent,
+    FoundEntry,
+    Garbage,
+    Present,
+    footprint_bytes,
+    judge,
+    split_name,
 )
-from glance_cache.errors import FolderUnusable
+from glance_cache.errors import CacheFull, FolderUnusable
 from glance_cache.files import FileOps
 from glance_cache.names import EntryName, is_image_id
-from glance_tx.streaming.units import KiB
+from glance_cache.ownership import Ownership
 
 __all__ = ["BucketContent", "CacheFolder", "FoundEntry", "Garbage", "footprint_bytes"]
 
-_FORMAT: Final = b"glance-cache folder, version 1\n"
-_BLOCK_BYTES: Final = 4 * KiB
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
-_DATA: Final = ".data"
-_COMPLETE: Final = ".catalog"
-_PART: Final = ".catalog.part"
-_SUFFIXES: Final = (_PART, _COMPLETE, _DATA)  # none is the end of a later one
-
-
-def footprint_bytes(size_bytes: int) -> int:
-    """
-    Tell how much room data of this size and its catalog take, in whole blocks.
-    """
-    return sum(-(-size // _BLOCK_BYTES) * _BLOCK_BYTES for size in (size_bytes, catalog_bytes(size_bytes)))
-
-
-@frozen
-class FoundEntry:
-    """
-    An entry as it lies on the disk.
-
-    :param complete: Else it is a fill that was begun.
-    :param recorded_bytes: How much of the data has records; not whether it still matches them.
-    :param modified_at: When the data was last written, in seconds since the epoch.
-    :param used_at: When the entry was last opened, or its fill last went on.
-    """
-
-    name: EntryName
-    size_bytes: int
-    complete: bool
-    recorded_bytes: int
-    modified_at: float
-    used_at: float
-
-
-@frozen
-class Garbage:
-    """
-    Files of ours that are neither an entry nor a fill that can go on.
-    """
-
-    name: EntryName
-    reason: str
-
-
-@frozen
-class BucketContent:
-    """
-    What one bucket of the folder holds.
-
-    :param garbage: Already removed.
-    :param foreign: Names of what is not ours; left alone.
-    """
-
-    entries: Sequence[FoundEntry]
-    garbage: Sequence[Garbage] = ()
-    foreign: Sequence[str] = ()
-
-
-@frozen
-class _Files:
-    """
-    Which of an entry's files are there.
-    """
-
-    data: os.stat_result | None = None
-    complete: os.stat_result | None = None
-    part: os.stat_result | None = None
-
-    @classmethod
-    def of(cls, found: dict[str, os.stat_result]) -> _Files:
-        return cls(found.get(_DATA), found.get(_COMPLETE), found.get(_PART))
+# Note [Who has what]
+# Several processes may use one folder. Locks (`flock`) say who has what, which the kernel lets go when a process ends:
+# whoever has the data of an entry open shares it, and whoever fills it has its catalog alone. Nothing that is shared is
+# removed to make room; what is removed for another reason while somebody reads it goes to ``removed``, where it counts
+# until nobody does. Names come and go only in a turn (see Note [Taking turns]), and an entry's data is told by its
+# inode from what has the same name later.
 
 
 @frozen
@@ -149,94 +90,51 @@ class CacheFolder:
         """
         Where the image data lies.
         """
-        return self.bucket_path(name) / f"{name.stem}{_DATA}"
+        return self.bucket_path(name) / f"{name.stem}{DATA}"
 
     def catalog_path(self, name: EntryName) -> Path:
         """
         Where the catalog of a complete entry lies.
         """
-        return self.bucket_path(name) / f"{name.stem}{_COMPLETE}"
+        return self.bucket_path(name) / f"{name.stem}{COMPLETE}"
 
     def part_path(self, name: EntryName) -> Path:
         """
         Where the catalog of a fill lies.
         """
-        return self.bucket_path(name) / f"{name.stem}{_PART}"
+        return self.bucket_path(name) / f"{name.stem}{PART}"
+
+    @property
+    def removed_path(self) -> Path:
+        """
+        The folder of data that was removed while somebody read it.
+        """
+        return self.path / "removed"
+
+    @cached_property
+    def books(self) -> Books:
+        """
+        What all processes that use the folder share.
+        """
+        return Books(self.path / "books", self.files, self._count)
+
+    @cached_property
+    def _ownership(self) -> Ownership:
+        return Ownership(self.path, (self.entries_path, self.removed_path), self.files, self.books)
 
     def take(self) -> int:
         """
-        Make the folder ours, for as long as the descriptor that is returned stays open.
+        Make the folder this daemon's, for as long as the descriptor that is returned stays open in any process.
 
         :raises FolderUnusable: It is not fit, or in use.
         """
-        try:
-            if self.files.make_folder(self.path):
-                self.files.sync_folder(self.path.parent)
-            self._require_private(self.path)
-            lock = self.files.create(self.path / "lock", or_open=True)
-        except OSError as error:
-            raise self.unusable(error) from error
-        try:
-            self._prepare(lock)
-        except BaseException as error:
-            self.files.close(lock)
-            if isinstance(error, OSError):
-                raise self.unusable(error) from error
-            raise
-        return lock
+        return self._ownership.take()
 
     def unusable(self, error: OSError) -> FolderUnusable:
         """
         Say what the system says in our words.
         """
-        return FolderUnusable(str(self.path), error.strerror or str(error))
-
-    def _prepare(self, lock: int) -> None:
-        try:
-            self.files.lock(lock)
-        except BlockingIOError as error:
-            raise FolderUnusable(str(self.path), "another daemon is using it") from error
-        self._check_format()
-        if self.files.make_folder(self.entries_path):
-            self.files.sync_folder(self.path)
-        self._require_private(self.entries_path)
-
-    def _require_private(self, path: Path) -> None:
-        # The folder itself may be behind a symbolic link: that is the operator's choice.
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise FolderUnusable(str(path), "it is not a folder")
-        if status.st_uid != os.geteuid():
-            raise FolderUnusable(str(path), f"it belongs to user {status.st_uid}, not to {os.geteuid()}")
-        if status.st_mode & _WRITABLE_BY_OTHERS:
-            raise FolderUnusable(str(path), "its group, or everyone, may write to it")
-
-    def _check_format(self) -> None:
-        path = self.path / "format"
-        if self.files.stat_path(path) is None:
-            # It is written before the first entry, so entries without it are not by our hand.
-            if self.files.stat_path(self.entries_path) is not None:
-                raise FolderUnusable(str(self.path), "it holds entries of an unknown format")
-            self._write_format(path)
-        descriptor = self.files.open(path)
-        try:
-            text = self.files.read(descriptor, _BLOCK_BYTES, 0)
-        finally:
-            self.files.close(descriptor)
-        if text != _FORMAT:
-            raise FolderUnusable(str(self.path), f"it is of another format: {text[:60]!r}")
-
-    def _write_format(self, path: Path) -> None:
-        part = path.with_suffix(".part")
-        self.files.remove(part)
-        descriptor = self.files.create(part)
-        try:
-            self.files.write(descriptor, _FORMAT, 0)
-            self.files.sync(descriptor)
-        finally:
-            self.files.close(descriptor)
-        self.files.rename(part, path)
-        self.files.sync_folder(self.path)
+        return self._ownership.unusable(error)
 
     def free_bytes(self) -> int:
         """
@@ -244,31 +142,142 @@ class CacheFolder:
         """
         return self.files.free_bytes(self.path)
 
-    def make_bucket(self, name: EntryName) -> None:
-        """
-        See to it that the bucket of an entry is there.
-        """
+    def _make_bucket(self, name: EntryName) -> None:
         if self.files.make_folder(self.bucket_path(name)):
             self.files.sync_folder(self.entries_path)
 
-    def remove(self, name: EntryName) -> None:
+    def taken_bytes(self) -> int:
+        """
+        Tell how much room the entries of all processes take, those in the making included.
+        """
+        with self.books.turn() as page:
+            return page.taken()
+
+    def _count(self) -> int:
+        taken = 0
+        for bucket in self.buckets():
+            for entry in self.files.list(self.entries_path / bucket):
+                if entry.name.endswith(DATA) and entry.is_file(follow_symlinks=False):
+                    taken += footprint_bytes(entry.stat(follow_symlinks=False).st_size)
+        for entry in self.files.list(self.removed_path):
+            taken += footprint_bytes(entry.stat(follow_symlinks=False).st_size)
+        return taken
+
+    @contextmanager
+    def creating(self, name: EntryName, size_bytes: int, max_bytes: int) -> Iterator[Page]:
+        """
+        Have a turn to create the files of an entry; where that fails none is left.
+
+        :param max_bytes: The limit that must not be exceeded by it.
+        :raises FileExistsError: Somebody was faster.
+        :raises CacheFull: There is no room for it.
+        """
+        needed = footprint_bytes(size_bytes)
+        with self.books.turn() as page:
+            available = max_bytes - page.taken()
+            if needed > available:
+                raise CacheFull(needed, max(0, available))
+            if self.find(name) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._make_bucket(name)
+            self._erase(page, name)
+            try:
+                with page.change(needed):
+                    yield page
+            except BaseException:
+                for path in self._paths(name):
+                    self.files.remove(path)
+                raise
+
+    def _paths(self, name: EntryName) -> Sequence[Path]:
+        # The catalog first: data without one is garbage wherever this stops.
+        return (self.catalog_path(name), self.part_path(name), self.data_path(name))
+
+    def publish(self, name: EntryName, catalog: int) -> bool:
+        """
+        Make a fill a complete entry.
+
+        :param catalog: Of the fill, open.
+        :return: ``False`` where the fill was removed meanwhile; nothing is changed then.
+        """
+        with self.books.turn():
+            there = self.files.stat_path(self.part_path(name))
+            if there is None or there.st_ino != self.files.stat(catalog).st_ino:
+                return False
+            self.files.rename(self.part_path(name), self.catalog_path(name))
+        self.files.sync_folder(self.bucket_path(name))
+        return True
+
+    def remove(self, name: EntryName, inode: int | None = None, *, unused: bool = False) -> bool:
         """
         Take away an entry, whatever there is of it. Who has its data open can read on.
 
         A power loss may bring the files back. That does no harm: they are looked at then like all others.
+
+        :param inode: Only if this is its data.
+        :param unused: Only if nobody reads it or fills it, in any process.
+        :return: ``False`` where it was left alone because somebody uses it.
         """
-        # The catalog first: data without one is garbage wherever this stops.
-        for path in (self.catalog_path(name), self.part_path(name), self.data_path(name)):
-            self.files.remove(path)
+        with self.books.turn() as page:
+            there = self.files.stat_path(self.data_path(name))
+            if inode is not None and there is not None and there.st_ino != inode:
+                return True
+            if unused and there is not None and self._is_used(self.data_path(name)):
+                return False
+            self._erase(page, name)
+        return True
+
+    def _erase(self, page: Page, name: EntryName) -> None:
+        data = self.data_path(name)
+        there = self.files.stat_path(data)
+        used = there is not None and self._is_used(data)
+        freed = 0 if there is None or used else footprint_bytes(there.st_size)
+        with page.change(-freed):
+            for path in self._paths(name):
+                if used and path == data:
+                    # It takes its room until they have read it, and may be followed by another of its name.
+                    self.files.rename(data, self.removed_path / secrets.token_hex(8))
+                else:
+                    self.files.remove(path)
+
+    def _is_used(self, path: Path) -> bool:
+        descriptor = self.files.open(path)
+        try:
+            self.files.lock(descriptor)
+        except BlockingIOError:
+            return True
+        finally:
+            self.files.close(descriptor)
+        return False
+
+    def sweep(self) -> None:
+        """
+        Take away removed data that nobody reads any more.
+        """
+        if not any(self.files.list(self.removed_path)):
+            return
+        with self.books.turn() as page:
+            for entry in list(self.files.list(self.removed_path)):
+                path = self.removed_path / entry.name
+                there = self.files.stat_path(path)
+                if there is not None and not self._is_used(path):
+                    with page.change(-footprint_bytes(there.st_size)):
+                        self.files.remove(path)
 
     def find(self, name: EntryName) -> FoundEntry | None:
         """
         Look for one entry; garbage counts as none.
         """
-        paths = {_DATA: self.data_path(name), _COMPLETE: self.catalog_path(name), _PART: self.part_path(name)}
+        paths = {DATA: self.data_path(name), COMPLETE: self.catalog_path(name), PART: self.part_path(name)}
         found = {suffix: status for suffix, path in paths.items() if (status := self.files.stat_path(path))}
-        judged = self._judge(name, _Files.of(found))
+        try:
+            judged = self._judge(name, found)
+        except FileNotFoundError:  # removed, or complete, since it was looked for
+            return None
         return judged if isinstance(judged, FoundEntry) else None
+
+    def _judge(self, name: EntryName, found: Mapping[str, os.stat_result]) -> FoundEntry | Garbage:
+        return judge(self.files, name, Present.of(found), self.part_path(name))
 
     def find_image(self, image_id: str) -> Sequence[FoundEntry]:
         """
@@ -277,7 +286,7 @@ class CacheFolder:
         bucket = self.entries_path / image_id[:2]
         if not is_image_id(image_id) or self.files.stat_path(bucket) is None:
             return []
-        names = {name for entry in self.files.list(bucket) if (name := _split(entry.name)[0])}
+        names = {name for entry in self.files.list(bucket) if (name := split_name(entry.name)[0])}
         return [found for name in names if name.image_id == image_id and (found := self.find(name))]
 
     def buckets(self) -> Sequence[str]:
@@ -290,19 +299,22 @@ class CacheFolder:
         """
         Look at everything in a bucket, and take garbage away.
 
-        Complete entries are judged by what the folder says of their files: their catalogs are not read. No entry may
-        be in the making meanwhile.
+        Complete entries are judged by what the folder says of their files: their catalogs are not read.
         """
+        with self.books.turn() as page:
+            return self._examine(page, bucket)
+
+    def _examine(self, page: Page, bucket: str) -> BucketContent:
         names, foreign = self._sort(self.files.list(self.entries_path / bucket))
         entries, garbage = [], []
         for name, found in names.items():
-            judged = self._judge(name, _Files.of(found))
+            judged = self._judge(name, found)
             if isinstance(judged, FoundEntry):
                 entries.append(judged)
-                if judged.complete and _PART in found:
+                if judged.complete and PART in found:
                     self.files.remove(self.part_path(name))
             else:
-                self.remove(name)
+                self._erase(page, name)
                 garbage.append(judged)
         return BucketContent(entries, garbage, foreign)
 
@@ -312,7 +324,7 @@ class CacheFolder:
         names: dict[EntryName, dict[str, os.stat_result]] = {}
         foreign = []
         for entry in listing:
-            name, suffix = _split(entry.name)
+            name, suffix = split_name(entry.name)
             if name is None or not entry.is_file(follow_symlinks=False):
                 foreign.append(entry.path)
                 continue
@@ -322,45 +334,3 @@ class CacheFolder:
                 continue
             names.setdefault(name, {})[suffix] = status
         return names, foreign
-
-    def _judge(self, name: EntryName, there: _Files) -> FoundEntry | Garbage:
-        if there.data is None:
-            return Garbage(name, "a catalog without data")
-        size = there.data.st_size
-        if there.complete is not None:
-            # The header would tell more, and is read when the entry is opened.
-            if size == 0 or there.complete.st_size != catalog_bytes(size):
-                return Garbage(name, f"the catalog is not that of {size} bytes")
-            modified, used = there.data.st_mtime, there.complete.st_mtime
-            return FoundEntry(name, size, complete=True, recorded_bytes=size, modified_at=modified, used_at=used)
-        if there.part is None:
-            return Garbage(name, "data without a catalog")
-        try:
-            recorded = self._recorded_bytes(name, size)
-        except CatalogDamaged as error:
-            return Garbage(name, error.reason)
-        modified, used = there.data.st_mtime, max(there.data.st_mtime, there.part.st_mtime)
-        return FoundEntry(name, size, complete=False, recorded_bytes=recorded, modified_at=modified, used_at=used)
-
-    def _recorded_bytes(self, name: EntryName, size_bytes: int) -> int:
-        descriptor = self.files.open(self.part_path(name))
-        try:
-            header = Header.decode(self.files.read(descriptor, HEADER_BYTES, 0))
-            if header.facts.size != size_bytes or EntryName.of(header.facts) != name:
-                raise CatalogDamaged("the catalog is that of other data")
-            records = self.files.read(descriptor, catalog_bytes(size_bytes) - HEADER_BYTES, HEADER_BYTES)
-        finally:
-            self.files.close(descriptor)
-        recorded = 0
-        for index in range(chunk_count(size_bytes)):
-            if decode_record(index, records[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]) is None:
-                break
-            recorded += chunk_length(size_bytes, index)
-        return recorded
-
-
-def _split(file_name: str) -> tuple[EntryName | None, str]:
-    for suffix in _SUFFIXES:
-        if file_name.endswith(suffix):
-            return EntryName.parse(file_name.removesuffix(suffix)), suffix
-    return None, ""

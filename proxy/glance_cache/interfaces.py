@@ -4,7 +4,7 @@ What the caching tier needs: an image service before it, and an index beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
@@ -17,6 +17,7 @@ __all__ = [
     "ICacheIndex",
     "IEvictionPolicy",
     "IOwnCredentials",
+    "ISiblings",
     "IUpstream",
     "IUpstreamData",
     "ImageFacts",
@@ -274,6 +275,22 @@ class ICacheIndex(Interface):
     async def jobs(node: str) -> Sequence[Job]:
         """
         List a node's jobs, in the order in which they are claimed; those that were given up are among them.
+        """
+
+
+class ISiblings(Interface):
+    """
+    The other processes of this node. What one tells reaches those that run within moments, or never.
+    """
+
+    def tell(subject: str, value: object) -> None:
+        """
+        Tell all others something that JSON can say. Returns at once.
+        """
+
+    def hear(subject: str, listener: Callable[[object], object]) -> None:
+        """
+        Be told what others say of a subject, from now on. Its last listener counts.
         """
 
 

@@ -5,6 +5,7 @@ The table of all entries: who uses them, and how they come and go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,10 +13,11 @@ from twisted.logger import Logger
 
 from glance_cache.catalog import chunk_length
 from glance_cache.chores import Chores
+from glance_cache.content import FoundEntry, footprint_bytes
 from glance_cache.entry import Entry, EntryState, Reading
 from glance_cache.errors import CacheError, CacheFull, EntryCorrupt
 from glance_cache.files import OUT_OF_SPACE
-from glance_cache.folder import CacheFolder, FoundEntry, footprint_bytes
+from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import IEvictionPolicy
 from glance_cache.names import EntryName
 from glance_cache.reader import EntryBody, EntryFiles
@@ -26,7 +28,10 @@ from glance_tx.streaming.growth import Resident
 from glance_tx.streaming.interfaces import IFileBody, IGrowth
 from glance_tx.streaming.lanes import Lanes
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "Known"]
+
+Known: TypeAlias = tuple[Entry, EntryState, int]
+"""An entry, and what changes in it when it changes on the disk."""
 
 
 class Keeper:
@@ -40,6 +45,7 @@ class Keeper:
     :param clock: Tells when an entry was used.
     :param chores: Own what must come to its end.
     :param on_corrupt: Told of each entry that is given up because it is damaged.
+    :param changed: Told of each entry whose files were changed.
     """
 
     _log = Logger()
@@ -53,7 +59,9 @@ class Keeper:
         clock: IReactorTime,
         chores: Chores,
         on_corrupt: Callable[[EntryCorrupt], object],
+        changed: Callable[[EntryName], object],
     ) -> None:
+        self.changed: Final = changed
         self._folder = folder
         self._account = account
         self._policy = policy
@@ -73,6 +81,12 @@ class Keeper:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
+
+    def of_bucket(self, bucket: str) -> Iterator[Entry]:
+        """
+        Go through the entries that lie in one bucket.
+        """
+        return (entry for entry in self if entry.name.bucket == bucket)
 
     def evictable(self, is_pinned: Callable[[str], bool]) -> Iterator[Entry]:
         """
@@ -99,9 +113,51 @@ class Keeper:
             self._account.adopt(footprint_bytes(found.size_bytes)),
             found.modified_at,
         )
+        entry.inode = found.inode
         entry.present_bytes = found.recorded_bytes
         self._policy.touch(key, found.used_at)
         return entry
+
+    def reconcile(self, name: EntryName, found: FoundEntry | None, known: Known | None) -> Entry | None:
+        """
+        Take note of what another process may have done to an entry.
+
+        :param found: What was just found on the disk; ``None`` for nothing.
+        :param known: What `known` told before that was looked for; what happened here since counts for more.
+        """
+        entry = self.get(name)
+        if self.known(name) != known or (entry is not None and entry.state is EntryState.GONE):
+            return entry
+        if entry is not None and entry.inode and (found is None or found.inode != entry.inode):
+            self.forget(entry)
+            entry = None
+        if found is None or entry is None:
+            return entry if found is None else self.adopt(found)
+        if entry.state is EntryState.PARTIAL:
+            entry.state = EntryState.COMPLETE if found.complete else EntryState.PARTIAL
+            entry.present_bytes, entry.modified_at = found.recorded_bytes, found.modified_at
+        self._policy.touch(entry.key, found.used_at)
+        return entry
+
+    def known(self, name: EntryName) -> Known | None:
+        """
+        Tell what is known of an entry in a form that shows any change.
+        """
+        entry = self.get(name)
+        return None if entry is None else (entry, entry.state, entry.inode)
+
+    def forget(self, entry: Entry) -> None:
+        """
+        Know an entry no more whose files are not there. Who uses it can do so to the end.
+        """
+        entry.state = EntryState.GONE
+        self._policy.forget(entry.key)
+        self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        entry.room.release()
+        if self._entries.get(entry.key) is entry:  # and nobody else was faster
+            del self._entries[entry.key]
 
     def begin(self, name: EntryName, size_bytes: int, room: Reservation) -> Entry:
         """
@@ -202,9 +258,16 @@ class Keeper:
     async def _close(self, entry: Entry) -> None:
         # In a lane: closing the last descriptor of a removed file takes as long as it takes to free its blocks.
         try:
-            await entry.lane.run(entry.close_files)
+            await entry.lane.run(self._close_files, entry)
+        except OSError as error:
+            self._log.error("entry {entry} still takes room: {error}", entry=entry.key, error=error)
         finally:
             entry.room.drop()
+
+    def _close_files(self, entry: Entry) -> None:
+        entry.close_files()
+        if entry.state is EntryState.GONE:
+            self._folder.sweep()
 
     def published(self, entry: Entry, stamp: Stamp) -> None:
         """
@@ -216,6 +279,7 @@ class Keeper:
         self._account.commit(entry.room)
         self.reading(entry).verifier.trust(stamp)
         self.touch(entry)
+        self.changed(entry.name)
 
     def suspended(self, entry: Entry, recorded_bytes: int) -> None:
         """
@@ -226,6 +290,15 @@ class Keeper:
         entry.present_bytes = recorded_bytes
         self._account.commit(entry.room)
         self.touch(entry)
+        self.changed(entry.name)
+
+    def evict(self, entry: Entry) -> Deferred[None]:
+        """
+        Remove an entry that nobody uses here, unless another process does.
+        """
+        entry.state = EntryState.GONE
+        self._policy.forget(entry.key)
+        return self._chores.run(self._remove(entry, unused=True))
 
     def discard(self, entry: Entry) -> Deferred[None]:
         """
@@ -251,17 +324,27 @@ class Keeper:
         if self._entries.get(entry.key) is entry:
             await self._remove(entry)
 
-    async def _remove(self, entry: Entry) -> None:
+    async def _remove(self, entry: Entry, *, unused: bool = False) -> None:
+        folder, name = self._folder, entry.name
         try:
-            await entry.lane.run(self._folder.remove, entry.name)
+            if not await entry.lane.run(folder.remove, name, entry.inode, unused=unused):
+                await self._restore(entry)
+                return
         except OSError as error:
             self._log.error("entry {entry} cannot be removed: {error}", entry=entry.key, error=error)
             return
-        entry.room.release()
-        if self._entries.get(entry.key) is entry:  # and nobody else was faster
-            del self._entries[entry.key]
+        self._drop(entry)
         if not self._account.settled:
             self._removed_early.add(entry.key)
+        self.changed(name)
+
+    async def _restore(self, entry: Entry) -> None:
+        # Another process uses it: that is a use like any other.
+        found = await entry.lane.run(self._folder.find, entry.name)
+        self._drop(entry)
+        if found is not None:
+            self.adopt(found)
+            self._policy.touch(entry.key, self._clock.seconds())
 
     def refusal(self, error: OSError, size_bytes: int) -> CacheError:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -76,11 +77,12 @@ class EntryFiles:
 
         :param facts: What the data must be.
         :return: A descriptor of its own for the reader.
-        :raises FileNotFoundError: The entry is not there.
+        :raises FileNotFoundError: The entry is not there, or not any more.
         :raises CatalogDamaged: It is not an entry of this data, or not a whole one.
         :raises OSError: As the system says.
         """
         known = (self._header or self._open_files()).facts
+        self._require_present()
         if (known.size, known.os_hash_algo, known.os_hash_value) != (
             facts.size,
             facts.os_hash_algo,
@@ -91,10 +93,16 @@ class EntryFiles:
             raise CatalogDamaged("the data has another length than the catalog says")
         return self._files.duplicate(self._data)
 
+    def _require_present(self) -> None:
+        # Another process may have removed it while it is open here, or while it was opened: the catalog goes first.
+        if self._files.stat(self._catalog).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
     def _open_files(self) -> Header:
         try:
             self._catalog = self._files.open(self._folder.catalog_path(self._name))
             self._data = self._files.open(self._folder.data_path(self._name))
+            self._share()
             self._header = Header.decode(self._files.read(self._catalog, HEADER_BYTES, 0))
             # The order of use survives a restart in the times of the catalogs.
             self._files.set_modified(self._catalog, self._files.now_ns())
@@ -102,6 +110,12 @@ class EntryFiles:
             self.close()
             raise
         return self._header
+
+    def _share(self) -> None:
+        try:
+            self._files.share(self._data)
+        except BlockingIOError as error:  # somebody has just found that nobody reads it, and removes it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
 
     def look_at(self, chunk: int, length: int, known: Stamp | None) -> Verdict:
         """

@@ -105,14 +105,15 @@ class RoomMaker:
         :raises CacheFull: As `make`.
         :raises OSError: As `make`.
         """
-        free_bytes = await self._look()
-        victims = self._victims(size_bytes)
+        free_bytes, taken_bytes = await self._look()
+        victims = self._victims(size_bytes, taken_bytes)
         _check_disk(size_bytes, victims, free_bytes)
         return victims
 
     async def make(self, size_bytes: int) -> Reservation:
         """
-        Reserve room. One at a time: what was removed for one fill is not taken by another.
+        Reserve room. One at a time: what was removed for one fill is not taken by another. Another process may take
+        it, which shows when the files are created.
 
         Must come to its end: run it as a chore.
 
@@ -121,8 +122,8 @@ class RoomMaker:
         """
         await self._making.acquire()
         try:
-            free_bytes = await self._look()
-            victims = self._victims(size_bytes)
+            free_bytes, taken_bytes = await self._look()
+            victims = self._victims(size_bytes, taken_bytes)
             try:
                 _check_disk(size_bytes, victims, free_bytes)
             except CacheFull:
@@ -142,7 +143,7 @@ class RoomMaker:
         """
         await self._making.acquire()
         try:
-            excess_bytes = self._account.taken_bytes - self._account.max_bytes
+            excess_bytes = await self._lane.run(self._folder.taken_bytes) - self._account.max_bytes
             if excess_bytes <= 0:
                 return ()
             await self.load_pins()
@@ -152,24 +153,24 @@ class RoomMaker:
         finally:
             self._making.release()
 
-    async def _look(self) -> int:
+    async def _look(self) -> tuple[int, int]:
         """
-        Find out what must stay, and how much room the disk has left.
+        Find out what must stay, how much room the disk has left, and how much the entries of all processes take.
         """
         await self.load_pins()
-        return await self.free_bytes()
+        return await self.free_bytes(), await self._lane.run(self._folder.taken_bytes)
 
-    def _victims(self, size_bytes: int) -> Sequence[Entry]:
+    def _victims(self, size_bytes: int, taken_bytes: int) -> Sequence[Entry]:
         max_bytes = self._account.max_bytes
-        taken_bytes = self._account.taken_bytes + size_bytes
-        missing = wanted = taken_bytes - max_bytes
+        needed_bytes = taken_bytes + size_bytes
+        missing = wanted = needed_bytes - max_bytes
         low_water_bytes = min(self._low_water_bytes, max_bytes)
-        if taken_bytes > min(self._high_water_bytes, max_bytes) and size_bytes <= low_water_bytes:
-            wanted = taken_bytes - low_water_bytes
+        if needed_bytes > min(self._high_water_bytes, max_bytes) and size_bytes <= low_water_bytes:
+            wanted = needed_bytes - low_water_bytes
         victims = self._choose(wanted)
         freed = sum(victim.room.size_bytes for victim in victims)
         if freed < missing:
-            raise CacheFull(size_bytes, self._account.available_bytes + freed)
+            raise CacheFull(size_bytes, max(0, max_bytes - taken_bytes) + freed)
         return victims
 
     def _choose(self, wanted_bytes: int) -> Sequence[Entry]:
@@ -180,7 +181,7 @@ class RoomMaker:
         for victim in victims:
             self._log.info("entry {entry} is evicted to make room", entry=victim.key)
             self._on_evict(victim.name.image_id, victim.room.size_bytes)
-        await settle([self._keeper.discard(victim) for victim in victims])
+        await settle([self._keeper.evict(victim) for victim in victims])
 
 
 def _check_disk(size_bytes: int, victims: Sequence[Entry], free_bytes: int) -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 
 from glance_cache.disk import Disk
-from glance_cache.errors import CacheFull, FolderUnusable
+from glance_cache.errors import FolderUnusable
 
 __all__ = ["Reservation", "SpaceAccount"]
 
@@ -72,7 +72,7 @@ class Reservation:
 
 class SpaceAccount:
     """
-    Keeps what is used and what is promised within a limit.
+    What this process knows to be used and promised. The limit is kept by the folder (see Note [Taking turns]).
 
     It begins without knowing what lies on the disk already; until it does (`settle`), nobody should reserve.
 
@@ -95,13 +95,6 @@ class SpaceAccount:
         What is used or reserved.
         """
         return self.used_bytes + self.reserved_bytes
-
-    @property
-    def available_bytes(self) -> int:
-        """
-        What could still be reserved.
-        """
-        return max(0, self.max_bytes - self.taken_bytes)
 
     @property
     def settled(self) -> bool:
@@ -146,12 +139,8 @@ class SpaceAccount:
 
     def reserve(self, size_bytes: int) -> Reservation:
         """
-        Take room for a fill.
-
-        :raises CacheFull: There is less; nothing was taken.
+        Take room for a fill. Whether there is that much the folder knows, when its files are created.
         """
-        if size_bytes > self.available_bytes:
-            raise CacheFull(size_bytes, self.available_bytes)
         self.reserved_bytes += size_bytes
         return Reservation(size_bytes, committed=False, returned=self._take_back)
 

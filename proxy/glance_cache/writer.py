@@ -120,6 +120,7 @@ class EntryWriter:
         :param sinks: Each gets all of that, in order, as `pump` gives it.
         """
         await pump(_Recorded(self), sinks)
+        await self._entry.lane.run(self._file.settle_mark)
 
     async def take_over_chunk(self) -> bytes:
         """
@@ -150,6 +151,17 @@ class EntryWriter:
         except OSError as error:
             raise self._keeper.refusal(error, self.facts.size) from error
         self._advance(len(data))
+
+    async def show_all(self) -> None:
+        """
+        Let other processes send what is there to its end: it was held against the image's hashes.
+
+        :raises FolderUnusable: The disk cannot be written.
+        """
+        try:
+            await self._entry.lane.run(self._file.show_all)
+        except OSError as error:
+            raise self._keeper.refusal(error, self.facts.size) from error
 
     def open_body(
         self, offset: int, length: int, growth: IGrowth, closed: Callable[[], object] = lambda: None
@@ -211,8 +223,12 @@ class EntryWriter:
             await self._chores.run(self._discard())
 
     async def _discard(self) -> None:
-        self._leave()
-        await self._keeper.discard(self._entry)
+        # In this order: as long as the fill has its catalog nobody else goes on with it.
+        try:
+            await self._keeper.discard(self._entry)
+        finally:
+            self._leave()
+        await self._entry.lane.run(lambda: None)  # until the files are closed
 
     async def suspend(self) -> None:
         """
@@ -224,7 +240,11 @@ class EntryWriter:
 
     async def _suspend(self) -> None:
         # Asked in the lane: a write that nobody waits for may still be under way.
-        recorded = await self._entry.lane.run(lambda: self._file.recorded_bytes)
+        try:
+            recorded = await self._entry.lane.run(self._file.suspend)
+        except OSError as error:
+            await self._discard()
+            raise self._keeper.refusal(error, self.facts.size) from error
         if recorded and self.is_wanted:
             self._keeper.suspended(self._entry, recorded)
             self._leave()

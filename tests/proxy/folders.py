@@ -23,7 +23,7 @@ from glance_cache.errors import EntryCorrupt
 from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
-from glance_cache.interfaces import ImageFacts
+from glance_cache.interfaces import ImageFacts, ISiblings
 from glance_cache.names import EntryName
 from glance_cache.space import SpaceAccount
 from glance_tx.streaming.interfaces import IFileBody
@@ -75,6 +75,7 @@ class World:
         low_water_bytes: int | None = None,
         pool: SteppedPool | None = None,
         high_water_bytes: int | None = None,
+        siblings: ISiblings | None = None,
     ) -> None:
         self.path = absolute(path)
         self.clock = ThreadClock()
@@ -94,6 +95,7 @@ class World:
             self.corrupt.append,
             low_water_bytes,
             high_water_bytes=high_water_bytes,
+            siblings=siblings,
         )
 
     async def start(self) -> None:

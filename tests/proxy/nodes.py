@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.interfaces import IListeningPort
 from twisted.web.client import HTTPConnectionPool
 from twisted.web.server import Site
 
@@ -68,7 +67,6 @@ class NodeTestCase(ServingTestCase):
         self.corrupt: list[EntryCorrupt] = []
         self.path = absolute(self.mktemp())
         self.clients: list[RawClient] = []
-        self.served: list[IListeningPort] = []
         self.sockets_at_first = open_sockets()
         self.addCleanup(self._check_sockets)
         urls = self.upstream_urls()
@@ -122,17 +120,8 @@ class NodeTestCase(ServingTestCase):
         Put a double on a port.
         """
         port = reactor.listenTCP(0, Site(double.app.resource()), interface="127.0.0.1")
-        self.served.append(port)
         self.addCleanup(port.stopListening)
         return f"http://127.0.0.1:{port.getHost().port}"
-
-    async def end_served(self) -> None:
-        """
-        Take all doubles away.
-        """
-        for port in self.served:
-            await maybeDeferred(port.stopListening)
-        await self.pool.closeCachedConnections()
 
     def times(self) -> UpstreamTimes:
         return UpstreamTimes()

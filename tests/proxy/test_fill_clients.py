@@ -262,13 +262,14 @@ class FillTests(ScriptedTestCase):
         await connection.end()
         client = await self.request("GET", PATH, OWNER)
         connection, request = await self.raw.exchange()
-        self.assertEqual(byte_range(request), (CHUNK_BYTES, None))
+        there = CHUNK_BYTES + 10
+        self.assertEqual(byte_range(request), (there, None))
         connection.head(
             "HTTP/1.1 206 Partial",
-            f"Content-Length: {len(DATA) - CHUNK_BYTES}",
-            f"Content-Range: bytes {CHUNK_BYTES}-{len(DATA) - 1}/{len(DATA)}",
+            f"Content-Length: {len(DATA) - there}",
+            f"Content-Range: bytes {there}-{len(DATA) - 1}/{len(DATA)}",
         )
-        connection.send(DATA[CHUNK_BYTES:])
+        connection.send(DATA[there:])
         self.assertEqual((await client.answer()).body, DATA)
         await self.settled()
 

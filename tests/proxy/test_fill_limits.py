@@ -118,8 +118,8 @@ class AbandonTests(FillTestCase):
         self.assertIn("nobody waited", str(self.failureResultOf(fill.ended(), FillFailed).value))
         self.assertEqual(self.warnings, [])
         reader = self.reader(self.start(credentials=FRIEND))
-        self.assertEqual(self.upstream.asked, [("owner", 0), ("friend", CHUNK_BYTES)])
-        self.send(DATA[CHUNK_BYTES:])
+        self.assertEqual(self.upstream.asked, [("owner", 0), ("friend", CHUNK_BYTES + 10)])
+        self.send(DATA[CHUNK_BYTES + 10 :])
         self.successResultOf(reader.ended)
         self.assertEqual((reader.data, self.cached()), (DATA, DATA))
 

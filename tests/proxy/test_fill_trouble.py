@@ -113,9 +113,9 @@ class UpstreamTests(FillTestCase):
         self.assertEqual(reader.data, DATA[: CHUNK_BYTES + 1000])
         self.upstream.outcomes = []
         reader = self.reader(self.start())
-        self.assertEqual(reader.data, DATA[:CHUNK_BYTES])
-        self.assertEqual(self.upstream.asked[-1], ("owner", CHUNK_BYTES))
-        self.send(DATA[CHUNK_BYTES:])
+        self.assertEqual(reader.data, DATA[: CHUNK_BYTES + 1000])
+        self.assertEqual(self.upstream.asked[-1], ("owner", CHUNK_BYTES + 1000))
+        self.send(DATA[CHUNK_BYTES + 1000 :])
         self.assertEqual((reader.data, self.cached()), (DATA, DATA))
 
     def test_refused_in_the_middle(self) -> None:
@@ -128,7 +128,7 @@ class UpstreamTests(FillTestCase):
         self.failureResultOf(fill.ended(), UpstreamRefused)
         self.failureResultOf(reader.ended, FillFailed)
         self.start()
-        self.assertEqual(self.upstream.asked[-1], ("owner", CHUNK_BYTES))
+        self.assertEqual(self.upstream.asked[-1], ("owner", CHUNK_BYTES + 1000))
 
     def test_sponsors(self) -> None:
         """

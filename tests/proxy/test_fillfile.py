@@ -18,6 +18,7 @@ from glance_cache.folder import CacheFolder
 from glance_cache.names import EntryName
 from glance_cache.stamps import Stamp
 from glance_tx.streaming.errors import BodyTooLong, BodyTooShort
+from glance_tx.streaming.units import GiB
 from tests.proxy.folders import DATA, BadSectors, FailingFiles, facts_of, open_files
 
 FACTS = facts_of(DATA)
@@ -47,11 +48,12 @@ class FillFileTests(SynchronousTestCase):
 
     def file(self, files: FileOps | None = None) -> FillFile:
         folder = self.folder if files is None else CacheFolder(self.folder.path, files)
-        file = FillFile(folder, NAME, Header(FACTS, 0.0))
+        file = FillFile(folder, NAME, Header(FACTS, 0.0), GiB)
         self.addCleanup(file.close)
         return file
 
     def begin(self, data: bytes = b"") -> FillFile:
+        self.folder.remove(NAME)
         file = self.file()
         file.create()
         file.append(data)
@@ -64,6 +66,7 @@ class FillFileTests(SynchronousTestCase):
         while piece := file.read_recorded():
             pieces.append(piece)
         self.assertEqual(file.position, sum(map(len, pieces)))
+        file.close()
         return b"".join(pieces)
 
     def change(self, path: Path, offset: int) -> None:
@@ -125,7 +128,7 @@ class FillFileTests(SynchronousTestCase):
         files = SyncCounting()
         folder = CacheFolder(self.folder.path, files)
         facts = evolve(FACTS, size=130 * CHUNK_BYTES)
-        file = FillFile(folder, EntryName.of(facts), Header(facts, 0.0))
+        file = FillFile(folder, EntryName.of(facts), Header(facts, 0.0), GiB)
         self.addCleanup(file.close)
         file.create()
         for _ in range(130):
@@ -133,9 +136,11 @@ class FillFileTests(SynchronousTestCase):
         self.assertEqual(files.syncs, 2)
 
     def test_whole_chunks_are_taken_over(self) -> None:
-        """A fill that stopped goes on after the last whole chunk."""
+        """A fill that stopped in an earlier run of the daemon goes on after the last whole chunk."""
         for written in (0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 1, len(DATA)):
             self.begin(DATA[:written]).close()
+            with self.folder.books.turn() as page:
+                page.begin_run()
             good = written if written == len(DATA) else written - written % CHUNK_BYTES
             self.assertEqual(self.taken_over(), DATA[:good])
 
@@ -178,7 +183,7 @@ class FillFileTests(SynchronousTestCase):
     def test_a_fill_of_other_data_does_not_go_on(self) -> None:
         """What was begun for other data, or is of another length now, is not gone on with."""
         self.begin(DATA[:CHUNK_BYTES]).close()
-        other = FillFile(self.folder, NAME, Header(evolve(FACTS, os_hash_value="0" * 128), 0.0))
+        other = FillFile(self.folder, NAME, Header(evolve(FACTS, os_hash_value="0" * 128), 0.0), GiB)
         self.assertRaises(CatalogDamaged, other.reopen)
         os.truncate(self.folder.data_path(NAME), CHUNK_BYTES)
         self.assertRaises(CatalogDamaged, self.file().reopen)
@@ -187,14 +192,41 @@ class FillFileTests(SynchronousTestCase):
         self.assertRaises(CatalogDamaged, self.file().reopen)
         self.assertEqual(open_files(self.folder.path), before)
 
-    def test_a_new_one_takes_the_place_of_the_old(self) -> None:
-        """Beginning anew leaves nothing of what was there, and readers of that undisturbed."""
+    def test_a_new_one_does_not_take_the_place_of_another(self) -> None:
+        """Where there is an entry, or a fill, none is begun; what is neither is removed first."""
         self.begin(DATA).publish()
-        with self.folder.data_path(NAME).open("rb") as old:
-            self.begin()
-            self.assertEqual(old.read(), DATA)
-        self.assertEqual(self.taken_over(), b"")
+        self.assertRaises(FileExistsError, self.file().create)
+        self.begin(DATA[:CHUNK_BYTES]).close()
+        self.assertRaises(FileExistsError, self.file().create)
+        self.folder.part_path(NAME).unlink()
+        self.file().create()
+        self.assertNotEqual(self.folder.data_path(NAME).read_bytes()[:10], DATA[:10])
+
+    def test_one_at_a_time(self) -> None:
+        """A fill that is under way cannot be gone on with by another one, until that lets go."""
+        first = self.begin(DATA[:CHUNK_BYTES])
+        self.assertRaises(BlockingIOError, self.file().reopen)
+        first.suspend()
+        self.file().reopen()
+
+    def test_what_was_shown_is_not_written_again(self) -> None:
+        """A fill goes on within a chunk where others were shown a part of it; another run of the daemon does not."""
+        data = DATA[: CHUNK_BYTES + 5000]
+        self.begin(data).close()
+        self.assertEqual(self.taken_over(), data)
+        with self.folder.books.turn() as page:
+            page.begin_run()
+        self.assertEqual(self.taken_over(), DATA[:CHUNK_BYTES])
+
+    def test_a_fill_that_was_removed_is_not_published(self) -> None:
+        """What was removed meanwhile, and perhaps begun anew by somebody else, does not become complete."""
+        file = self.begin(DATA)
+        other = self.begin(DATA[:10])
+        self.assertIsNone(file.publish())
         self.assertFalse(self.folder.catalog_path(NAME).exists())
+        other.append(DATA[10:])
+        other.publish()
+        self.assertTrue(self.folder.catalog_path(NAME).exists())
 
 
 class FailureTests(SynchronousTestCase):
@@ -209,7 +241,7 @@ class FailureTests(SynchronousTestCase):
             path = Path(self.mktemp()).absolute()
             os.close(CacheFolder(path, FileOps()).take())
             files = FailingFiles(step, lambda: OSError(errno.ENOSPC, "full"))
-            file = FillFile(CacheFolder(path, files), NAME, Header(FACTS, 0.0))
+            file = FillFile(CacheFolder(path, files), NAME, Header(FACTS, 0.0), GiB)
             before = open_files(path)
             try:
                 file.create()

@@ -11,11 +11,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_cache.catalog import CHUNK_BYTES, HEADER_BYTES, RECORD_BYTES, Header
+from glance_cache.content import BucketContent, FoundEntry, footprint_bytes
 from glance_cache.errors import FolderUnusable
 from glance_cache.files import FileOps
 from glance_cache.fillfile import FillFile
-from glance_cache.folder import BucketContent, CacheFolder, FoundEntry, footprint_bytes
+from glance_cache.folder import CacheFolder
 from glance_cache.names import EntryName
+from glance_tx.streaming.units import GiB
 from tests.proxy.folders import DATA, IMAGE, OTHER, facts_of, open_files
 
 
@@ -91,7 +93,7 @@ class TakeTests(SynchronousTestCase):
         self.path.mkdir()
         (self.path / "format.part").write_text("glance-ca")
         self.take()
-        self.assertEqual({path.name for path in self.path.iterdir()}, {"format", "lock", "entries"})
+        self.assertEqual({path.name for path in self.path.iterdir()}, {"books", "entries", "format", "lock", "removed"})
 
     def test_a_relative_path_is_a_mistake(self) -> None:
         """The folder's path is absolute."""
@@ -111,7 +113,7 @@ class ExamineTests(SynchronousTestCase):
 
     def write(self, *, count: int = len(DATA), publish: bool = False, image_id: str = IMAGE) -> None:
         facts = facts_of(DATA, image_id)
-        file = FillFile(self.folder, EntryName.of(facts), Header(facts, 0.0))
+        file = FillFile(self.folder, EntryName.of(facts), Header(facts, 0.0), GiB)
         file.create()
         file.append(DATA[:count])
         if publish:

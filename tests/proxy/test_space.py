@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from glance_cache.errors import CacheFull, FolderUnusable
+from glance_cache.errors import FolderUnusable
 from glance_cache.space import SpaceAccount
 
 
@@ -19,16 +19,11 @@ class SpaceAccountTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.account = SpaceAccount(100)
 
-    def test_it_is_never_exceeded(self) -> None:
-        """What does not fit beside what is used and reserved is refused, and nothing is taken for it."""
+    def test_what_is_reserved_becomes_used(self) -> None:
+        """Room for a fill is reserved first, and used once there is something to keep."""
         self.account.commit(self.account.reserve(40))
         self.account.reserve(50)
-        refused = self.assertRaises(CacheFull, self.account.reserve, 11)
-        self.assertEqual((refused.wanted, refused.available), (11, 10))
-        self.account.reserve(10)
-        self.assertEqual(
-            (self.account.used_bytes, self.account.reserved_bytes, self.account.available_bytes), (40, 60, 0)
-        )
+        self.assertEqual((self.account.used_bytes, self.account.reserved_bytes), (40, 50))
 
     def test_room_is_given_back_once(self) -> None:
         """A reservation that is released is free again, once, whether or not it was committed."""
@@ -40,7 +35,6 @@ class SpaceAccountTests(SynchronousTestCase):
             room.release()
             room.release()
             self.assertEqual(self.account.taken_bytes, 0)
-            self.assertEqual(self.account.available_bytes, 100)
 
     def test_room_in_use_is_not_free(self) -> None:
         """Room that was released goes back when the last one who holds it drops it."""
@@ -49,9 +43,9 @@ class SpaceAccountTests(SynchronousTestCase):
         room.hold()
         room.release()
         room.drop()
-        self.assertEqual(self.account.available_bytes, 40)
+        self.assertEqual(self.account.taken_bytes, 60)
         room.drop()
-        self.assertEqual(self.account.available_bytes, 100)
+        self.assertEqual(self.account.taken_bytes, 0)
 
     def test_what_is_not_held_cannot_be_dropped(self) -> None:
         """Dropping more often than holding is a mistake that is told."""
@@ -60,10 +54,9 @@ class SpaceAccountTests(SynchronousTestCase):
     def test_what_is_there_counts_even_beyond_the_limit(self) -> None:
         """Entries found on the disk are adopted whatever the limit; nothing is available then."""
         room = self.account.adopt(150)
-        self.assertEqual((self.account.used_bytes, self.account.available_bytes), (150, 0))
-        self.assertRaises(CacheFull, self.account.reserve, 1)
+        self.assertEqual(self.account.used_bytes, 150)
         room.release()
-        self.assertEqual(self.account.available_bytes, 100)
+        self.assertEqual(self.account.taken_bytes, 0)
 
     def test_waiting_for_the_disk_to_be_known(self) -> None:
         """Whoever waits is told once the disk is known, and at once after that; who left is not missed."""

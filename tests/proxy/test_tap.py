@@ -77,7 +77,7 @@ class MakeServiceTests(TestCase):
         It starts, serves, and ends with nothing left behind.
         """
         sockets = open_sockets()
-        daemon = self.daemon("\n[cache]\nprefetch_token = t\nfill_bandwidth = 1MB\nabandon_below = 20\n")
+        daemon = self.daemon("\n[cache]\nprefetch_token = t\n")
         daemon.startService()
         await until(lambda: daemon.ports[0].running)
         await daemon.stopService()
