@@ -4,6 +4,7 @@ Transfers of image data, by kind.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from glance_tx.telemetry.access import AccessRecord
@@ -25,15 +26,18 @@ class TransferMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         label = ("kind",)
-        self._running = metrics.gauge("transfers_in_progress", "Transfers of image data under way.", label)
-        self._ended = metrics.counter("transfers", "Transfers of image data that ended, whole or not.", label)
-        self._bytes = metrics.counter("transfer_bytes", "Bytes of image data, counted when the transfer ends.", label)
-        self._first = metrics.histogram(
+        running = metrics.gauge("transfers_in_progress", "Transfers of image data under way.", label)
+        ended = metrics.counter("transfers", "Transfers of image data that ended, whole or not.", label)
+        moved = metrics.counter("transfer_bytes", "Bytes of image data, counted when the transfer ends.", label)
+        first = metrics.histogram(
             "transfer_first_byte_seconds",
             "Time from a request to the first byte of image data.",
             _SECONDS,
             label,
         )
+        # The series of a kind takes longer to find than to add to.
+        self._running, self._ended = cache(running.labels), cache(ended.labels)
+        self._bytes, self._first = cache(moved.labels), cache(first.labels)
 
     def began(self, kind: str) -> None:
         """
@@ -41,14 +45,14 @@ class TransferMetrics:
 
         :param kind: One of few.
         """
-        self._running.labels(kind).inc()
+        self._running(kind).inc()
 
     def ended(self, kind: str, record: AccessRecord) -> None:
         """
         Note that it ended with its request.
         """
-        self._running.labels(kind).dec()
-        self._ended.labels(kind).inc()
-        self._bytes.labels(kind).inc(record.received_bytes if kind == UPLOAD else record.sent_bytes)
+        self._running(kind).dec()
+        self._ended(kind).inc()
+        self._bytes(kind).inc(record.received_bytes if kind == UPLOAD else record.sent_bytes)
         if kind != UPLOAD and record.first_byte_seconds is not None:
-            self._first.labels(kind).observe(record.first_byte_seconds)
+            self._first(kind).observe(record.first_byte_seconds)

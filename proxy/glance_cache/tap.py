@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from attrs import frozen
@@ -221,7 +222,8 @@ class _Node:
         self._hits = self._make_hits()
         self._projects = self._make_projects()
         answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
-        self._tally = Tally(self._hits, lambda state: answers.labels(state).inc())
+        series = cache(answers.labels)
+        self._tally = Tally(self._hits, lambda state: series(state).inc())
         self._recipients = self._make_recipients()
         self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
         self._fills = self._make_fills()
