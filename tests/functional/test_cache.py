@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class CacheTestCase(DaemonTestCase):
     """Further configuration of the cache, which goes on in its section ``[cache]``."""
 
     def setUp(self) -> None:
-        folder = Path(self.mktemp()).absolute()
+        folder = self.folder = Path(self.mktemp()).absolute()
         self.api = self.make_daemon("glance-api", folder / "api", API_CONFIG)
         self.api.start()
         self.relay = Relay(self.api.port)
@@ -351,6 +352,42 @@ class RedisTests(CacheTestCase):
             self.assert_right(self.download(), "hit")
         self.wait_for(lambda: self.hits() == 20)
         self.wait_for(lambda: self.redis_hits() == 20)
+
+    def test_redis_stops_answering_and_the_daemon_is_killed(self) -> None:
+        """
+        While Redis holds its connections and answers nothing, downloads are served; the daemon is killed in that time,
+        and all its hits add up afterwards, by image, node, project and hour.
+        """
+        self.fill()
+        self.assert_right(self.download(), "hit")
+        self.wait_for(lambda: self.redis_hits() == 1)
+        frozen = self.redis._process
+        assert frozen is not None
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            for _ in range(4):
+                self.assert_right(self.download(), "hit")
+            # A hit is written down right after its last byte, not before it.
+            self.wait_for(lambda: f'["{self.image_id}",5,'.encode() in self.journal().read_bytes())
+            self.cache.kill()
+            self.cache.start()
+            for _ in range(3):
+                self.assert_right(self.download(), "hit")
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+        self.wait_for(lambda: self.redis_hits() == 8)
+        stats = json.loads(self.cache.ask("GET", "/v2/cache/stats", ADMIN).body)
+        self.assertEqual(stats["all_nodes"], {"images": 1, "hits": 8, "bytes_sent": 8 * len(self.data)})
+        for by in ("by_node", "by_project", "by_hour"):
+            self.assertEqual(sum(each["hits"] for each in stats[by].values()), 8, by)
+        self.assertEqual(stats["by_project"], {"red": {"hits": 8, "bytes_sent": 8 * len(self.data)}})
+
+    def journal(self) -> Path:
+        """
+        Where the cache writes hits down.
+        """
+        (path,) = self.folder.glob("node/**/hits.journal")
+        return path
 
     def redis_hits(self) -> int:
         """
