@@ -29,11 +29,13 @@ class _State:
     :param failures: In a row, a rest between each two.
     :param failed_at: When the last of them was counted.
     :param rests_until: Others are asked first until then; 0 where it is well.
+    :param stays_until: Before that no answer makes it well.
     """
 
     failures: int = 0
     failed_at: float = 0.0
     rests_until: float = 0.0
+    stays_until: float = 0.0
 
 
 class UpstreamTurns:
@@ -94,7 +96,8 @@ class UpstreamTurns:
         Note that an upstream works.
         """
         state = self._states.get(base)
-        if state is not None and state.rests_until:
+        # What was asked before may be answered well, and say nothing of what is wrong with it.
+        if state is not None and state.rests_until and self._clock.seconds() >= state.stays_until:
             state.rests_until = 0.0
             self._log.info("upstream {base} answers again", base=redact_url(base))
             self._told(base, True)  # noqa: FBT003  (what became of it)
@@ -103,7 +106,7 @@ class UpstreamTurns:
         """
         Note that an upstream failed.
 
-        :param seconds: For how long it wants to be left alone.
+        :param seconds: For how long it is to be left alone, whatever it answers meanwhile.
         """
         state = self._states[base]
         now = self._clock.seconds()
@@ -113,7 +116,9 @@ class UpstreamTurns:
         if not state.failures or now - state.failed_at >= self._rest_seconds(state):
             state.failures = min(state.failures + 1, 32)
             state.failed_at = now
-        rest = max(self._rest_seconds(state), min(seconds, self._longest_seconds))
+        asked = min(seconds, self._longest_seconds)
+        state.stays_until = max(state.stays_until, now + asked)
+        rest = max(self._rest_seconds(state), asked)
         was_well = not state.rests_until
         state.rests_until = max(state.rests_until, now + rest)
         if was_well:

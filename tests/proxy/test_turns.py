@@ -128,6 +128,7 @@ class TurnsTests(SynchronousTestCase):
         """
         self.turns.failed(A, 10.0)
         self.clock.advance(9.5)
+        self.turns.answered(A)
         self.assertEqual(self.order(), "bca")
         self.clock.advance(0.5)
         self.assertEqual(self.order(), "abc")
