@@ -202,6 +202,17 @@ class FillFileTests(SynchronousTestCase):
         self.file().create()
         self.assertNotEqual(self.folder.data_path(NAME).read_bytes()[:10], DATA[:10])
 
+    def test_only_what_is_meant_is_removed(self) -> None:
+        """Whoever gives an entry up does not remove another one that has its name by now."""
+        before = self.begin(DATA)
+        inode = self.folder.data_path(NAME).stat().st_ino
+        self.begin(DATA).publish()
+        before.close()
+        self.assertTrue(self.folder.remove(NAME, inode))
+        self.assertTrue(self.folder.catalog_path(NAME).exists())
+        self.folder.remove(NAME, self.folder.data_path(NAME).stat().st_ino)
+        self.assertFalse(self.folder.catalog_path(NAME).exists())
+
     def test_one_at_a_time(self) -> None:
         """A fill that is under way cannot be gone on with by another one, until that lets go."""
         first = self.begin(DATA[:CHUNK_BYTES])

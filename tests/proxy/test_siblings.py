@@ -75,6 +75,7 @@ class SiblingsTestCase(SynchronousTestCase):
         for process in (self.first, self.second):
             for reader in process.readers:
                 reader.body.close()
+                reader.ended.addErrback(lambda failure: failure.trap(FillFailed))
             stopping = Deferred.fromCoroutine(process.fills.stop())
             process.look()
             self.successResultOf(stopping)
@@ -153,6 +154,9 @@ class FollowTests(SiblingsTestCase):
         self.successResultOf(reader.ended)
         self.assertEqual(reader.data, DATA)
         self.assertEqual(self.second.states(), [(IMAGE, EntryState.COMPLETE)])
+        # The first process believes no digest before it has compared it.
+        hit = self.successResultOf(self.ask(self.first))
+        self.assertEqual(self.reader(self.first, hit).data, DATA)
 
     def test_what_was_sent_is_hashed(self) -> None:
         """Wrong bytes of a process that stopped are found wrong by the one that goes on."""
@@ -178,10 +182,12 @@ class FollowTests(SiblingsTestCase):
     def test_removed_meanwhile(self) -> None:
         """A fill that is deleted by way of any process goes on for those who read it, and is not kept."""
         mine, reader = self.both(CHUNK_BYTES)
+        fill = self.fill(self.second)
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.second.world.store.remove(IMAGE))), 1)
         self.send(self.first, DATA[CHUNK_BYTES:])
         self.second.look()
         self.assertEqual((mine.data, reader.data), (DATA, DATA))
+        self.successResultOf(fill.ended())
         self.assertEqual(self.second.world.file_names(), [])
         self.assertEqual((self.first.states(), self.second.states()), ([], []))
 
@@ -275,6 +281,9 @@ class EntryTests(SiblingsTestCase):
     def test_a_turn_that_was_not_ended(self) -> None:
         """A process that dies while it changes files leaves the room to be counted anew."""
         self.kept(self.first)
-        with self.assertRaises(KeyboardInterrupt), self.first.world.folder.books.turn() as page, page.change(-1):
+        folder = self.first.world.folder
+        self.assertEqual(folder.taken_bytes(), footprint_bytes(len(DATA)))
+        with self.assertRaises(KeyboardInterrupt), folder.books.turn() as page, page.change(footprint_bytes(5)):
+            self.first.world.data_path(FACTS).with_name("new.data").write_bytes(b"12345")
             raise KeyboardInterrupt
-        self.assertEqual(self.second.world.folder.taken_bytes(), footprint_bytes(len(DATA)))
+        self.assertEqual(self.second.world.folder.taken_bytes(), footprint_bytes(len(DATA)) + footprint_bytes(5))
