@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IListeningPort
 from twisted.web.client import HTTPConnectionPool
 from twisted.web.server import Site
 
@@ -62,6 +63,7 @@ class NodeTestCase(ServingTestCase):
 
     async def setUp(self) -> None:
         self.counted: Counter[str] = Counter()
+        self.upstream_ports: list[IListeningPort] = []
         self.hits: list[tuple[str, int]] = []
         self.projects: list[str | None] = []
         self.corrupt: list[EntryCorrupt] = []
@@ -121,7 +123,16 @@ class NodeTestCase(ServingTestCase):
         """
         port = reactor.listenTCP(0, Site(double.app.resource()), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
+        self.upstream_ports.append(port)
         return f"http://127.0.0.1:{port.getHost().port}"
+
+    async def stop_upstreams(self) -> None:
+        """
+        Have the doubles listen no more, and nobody connected to them.
+        """
+        for port in self.upstream_ports:
+            await maybeDeferred(port.stopListening)
+        await self.pool.closeCachedConnections()
 
     def times(self) -> UpstreamTimes:
         return UpstreamTimes()

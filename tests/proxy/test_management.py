@@ -408,7 +408,7 @@ class DeleteTests(ManagementTestCase):
         """
         await self.put_in()
         await self.enqueue(OTHER)
-        self.client._bases[:] = ["http://127.0.0.1:1"]
+        await self.stop_upstreams()
         for image_id in (IMAGE, OTHER):
             self.assertEqual(await self.status("DELETE", f"/v2/cache/{image_id}"), 204)
         answer = await self.ask_node("DELETE", f"/v2/cache/{UNKNOWN}")
