@@ -114,6 +114,7 @@ class EntryStore:
         """
         Wait for what is under way, and let go of the folder. Fills are to be ended, and bodies closed, before.
         """
+        self._keeper.kept_open.stop()
         await self._chores.done()
         lock, self._lock = self._lock, -1
         await self._lane.run(self._folder.files.close, lock)
@@ -184,7 +185,12 @@ class EntryStore:
             return None
         entry.enter()
         try:
-            descriptor = await entry.lane.run(self._keeper.reading(entry).files.open, facts)
+            files = self._keeper.reading(entry).files
+            if entry in self._keeper.kept_open:
+                descriptor = files.open(facts)
+            else:
+                descriptor = await entry.lane.run(files.open, facts)
+                self._keeper.kept_open.add(entry)
             self._keeper.touch(entry)
             return self._keeper.lend_verified(entry, descriptor, offset, length)
         except (CatalogDamaged, FileNotFoundError) as error:

@@ -19,6 +19,7 @@ from glance_cache.errors import CacheError, CacheFull, EntryCorrupt
 from glance_cache.files import OUT_OF_SPACE
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import IEvictionPolicy
+from glance_cache.keptopen import KeptOpen
 from glance_cache.names import EntryName
 from glance_cache.reader import EntryBody, EntryFiles
 from glance_cache.space import Reservation, SpaceAccount
@@ -46,6 +47,7 @@ class Keeper:
     :param chores: Own what must come to its end.
     :param on_corrupt: Told of each entry that is given up because it is damaged.
     :param changed: Told of each entry whose files were changed.
+    :ivar kept_open: Entries whose files need not be opened.
     """
 
     _log = Logger()
@@ -70,6 +72,7 @@ class Keeper:
         self._chores = chores
         self._on_corrupt = on_corrupt
         self._entries: dict[str, Entry] = {}
+        self.kept_open: Final = KeptOpen(clock, self._let_go)
         # Names that were removed while the folder was still being looked through: what is told of them is old.
         self._removed_early: set[str] = set()
 
@@ -150,9 +153,14 @@ class Keeper:
         """
         Know an entry no more whose files are not there. Who uses it can do so to the end.
         """
+        self._gone(entry)
+        self._drop(entry)
+
+    def _gone(self, entry: Entry) -> None:
         entry.state = EntryState.GONE
         self._policy.forget(entry.key)
-        self._drop(entry)
+        # Closed before its removal, which frees the room, and which open files keep from being an eviction.
+        self.kept_open.end(entry)
 
     def _drop(self, entry: Entry) -> None:
         entry.room.release()
@@ -250,7 +258,10 @@ class Keeper:
         End one use of an entry (see `EntryKeeper`).
         """
         entry.users -= 1
-        if entry.users == 0:
+        self._let_go(entry)
+
+    def _let_go(self, entry: Entry) -> None:
+        if entry.users == 0 and entry not in self.kept_open:
             self._chores.start(self._close(entry))
         else:
             entry.room.drop()
@@ -296,8 +307,7 @@ class Keeper:
         """
         Remove an entry that nobody uses here, unless another process does.
         """
-        entry.state = EntryState.GONE
-        self._policy.forget(entry.key)
+        self._gone(entry)
         return self._chores.run(self._remove(entry, unused=True))
 
     def discard(self, entry: Entry) -> Deferred[None]:
@@ -309,8 +319,7 @@ class Keeper:
         """
         if entry.state is EntryState.GONE:
             return self._chores.run(self._settle(entry))
-        entry.state = EntryState.GONE
-        self._policy.forget(entry.key)
+        self._gone(entry)
         return self._chores.run(self._remove(entry))
 
     def discard_soon(self, entry: Entry) -> None:

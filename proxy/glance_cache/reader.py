@@ -57,7 +57,8 @@ class EntryBody(FileBody):
 
 class EntryFiles:
     """
-    Data and catalog of a complete entry, open while anybody reads. Every method blocks, and is called in one lane.
+    Data and catalog of a complete entry, open while anybody reads. Every method blocks, and is called in one lane; only
+    `open`, where the files are open and no job of the lane closes them, does not.
 
     :param folder: Where the files lie.
     :param name: What they are called.

@@ -24,6 +24,7 @@ from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
+from glance_cache.keptopen import KEEP_SECONDS
 from glance_cache.space import SpaceAccount
 from glance_tx.streaming.growth import GrowingFile
 from glance_tx.streaming.interfaces import IFileBody
@@ -126,8 +127,10 @@ class ReadTests(EntriesTestCase):
                 assert body is not None
                 body.close()
             world.pool.run_all()
-            self.assertEqual(open_files(self.path), before)
             self.assertEqual(world.store.inventory()[0].users, 0)
+            world.clock.advance(KEEP_SECONDS)
+            world.pool.run_all()
+            self.assertEqual(open_files(self.path), before)
         self.finish(world, world.stop())
 
     async def test_too_many_open_files(self) -> None:
