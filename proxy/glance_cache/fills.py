@@ -192,7 +192,6 @@ class Fill:
         try:
             require_no_less(self.facts, self._growth, writer.written)
             await self._receive(writer, digests)
-            self._growth.grow(self.facts.size)
             await writer.show_all()
         except UpstreamMismatch:
             self._readable = False
@@ -202,6 +201,8 @@ class Fill:
             self._readable = False
             await writer.suspend()
             raise
+        # In one go: where a client has all of it, nothing keeps it from getting into the cache any more.
+        self._growth.grow(self.facts.size)
         await writer.commit()
 
     async def _begin(self, digests: Digests) -> EntryWriter | None:
