@@ -268,6 +268,17 @@ class GrantsTests(SynchronousTestCase):
         self.granted()
         self.assertNotIn("alice", repr(vars(self.grants)))
 
+    def test_a_secret_in_each_key(self) -> None:
+        """
+        Nobody who knows a token and an image finds them among the keys: no node makes the keys of another.
+        """
+        keys = set()
+        for secret in (b"secret", b"another"):
+            self.grants = Grants(self.upstream, self.clock, 60.0, secret)
+            self.granted()
+            keys.update(self.grants._grants)
+        self.assertEqual(len(keys), 2)
+
     def test_stop(self) -> None:
         """
         Stopping cancels the question under way, and with it whoever waits.
