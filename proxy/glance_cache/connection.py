@@ -161,6 +161,11 @@ class ConnectionFactory(WrappingFactory[UpstreamConnection]):
     protocol = UpstreamConnection
     noisy = False
 
+    def __init__(self, wrapped: Any) -> None:
+        super().__init__(wrapped)
+        # Those of Twisted's client log that they start and stop, with every connection.
+        wrapped.noisy = False
+
 
 def clean_head(head: bytes) -> bytes:
     """

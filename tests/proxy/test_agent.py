@@ -8,6 +8,7 @@ import os
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -66,6 +67,19 @@ class RequestTests(AgentTestCase):
         It is an ``IAgent``.
         """
         self.assertTrue(verifyObject(IAgent, self.agent))
+
+    async def test_quiet(self) -> None:
+        """
+        That a connection begins is not worth a line in the log.
+        """
+        said: list[LogEvent] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        asking = self.ask("GET", "/")
+        connection, _ = await self.upstream.exchange()
+        connection.reply(204)
+        await asking
+        self.assertEqual([formatEvent(event) for event in said], [])
 
     async def test_exact_targets(self) -> None:
         """
