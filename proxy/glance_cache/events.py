@@ -11,14 +11,14 @@ from typing import Final
 import orjson
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 from glance_cache.errors import TooManyWatchers
 from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.streaming.units import KiB
 
-__all__ = ["EventStream", "Events"]
+__all__ = ["EventStream", "Events", "IEventSource"]
 
 _WAITING_BYTES: Final = 256 * KiB
 """A client that is so far behind is dropped."""
@@ -92,6 +92,25 @@ class EventStream:
             self._reading.callback(None)
 
 
+class IEventSource(Interface):
+    """
+    Tells clients what happens.
+    """
+
+    def open() -> EventStream:
+        """
+        Begin to tell one client of all that happens from now on.
+
+        :raises TooManyWatchers: There are too many.
+        """
+
+    def close(stream: EventStream) -> None:  # noqa: N805
+        """
+        Tell a client no more.
+        """
+
+
+@implementer(IEventSource)
 class Events:
     """
     Passes on what happens to everybody who watches.
@@ -116,9 +135,7 @@ class Events:
 
     def open(self) -> EventStream:
         """
-        Begin to tell one client.
-
-        :raises TooManyWatchers: There are too many.
+        Begin to tell one client (see `IEventSource`).
         """
         if len(self._streams) >= self._most_watchers:
             raise TooManyWatchers(self._most_watchers)
@@ -132,7 +149,7 @@ class Events:
 
     def close(self, stream: EventStream) -> None:
         """
-        Tell a client no more.
+        See `IEventSource.close`.
         """
         stream.end()
         self._streams.discard(stream)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from glance_cache.events import Events
+from glance_cache.events import IEventSource
 from glance_cache.management_images import ImageRoutes
 from glance_cache.management_jobs import JobRoutes
 from glance_cache.management_tools import ManagementTools, add_path
@@ -28,7 +28,7 @@ _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 
 
 def mount_management(
-    app: App, tools: ManagementTools, managers: Managers, stall_seconds: float, tally: Tally, events: Events
+    app: App, tools: ManagementTools, managers: Managers, stall_seconds: float, tally: Tally, events: IEventSource
 ) -> None:
     """
     Add all routes of management to an application.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from glance_cache.entry import EntryState
-from glance_cache.events import Events
+from glance_cache.events import IEventSource
 from glance_cache.hit_keys import HOUR, PROJECT
 from glance_cache.interfaces import HitTotals
 from glance_cache.management_tools import ManagementTools, add_path, entry_view
@@ -39,7 +39,7 @@ class WatchRoutes:
     Numbers, and what happens as it does.
     """
 
-    def __init__(self, tools: ManagementTools, managers: Managers, tally: Tally, events: Events) -> None:
+    def __init__(self, tools: ManagementTools, managers: Managers, tally: Tally, events: IEventSource) -> None:
         self._tools = tools
         self._managers = managers
         self._tally = tally

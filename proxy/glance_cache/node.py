@@ -358,7 +358,7 @@ class Node:
             queue_limit=self._settings[PrefetchSettings].queue_limit,
         )
         mount_management(
-            app, tools, managers, float(self._settings[StorageSettings].stall_seconds), self._tally, self.events
+            app, tools, managers, float(self._settings[StorageSettings].stall_seconds), self._tally, self._watch
         )
 
     async def _begin_scan(self) -> None:

@@ -11,10 +11,11 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from glance_cache.entries import EntryStore
 from glance_cache.entry import EntryState
-from glance_cache.events import Events
+from glance_cache.events import Events, EventStream, IEventSource
 from glance_cache.fills import Fills
 from glance_cache.jobs import Job, JobState
 from glance_cache.management_tools import job_view
@@ -42,6 +43,7 @@ class WatchTools:
     index_reachable: Callable[[], bool]
 
 
+@implementer(IEventSource)
 class Watch:
     """
     Tells those who watch what has changed: entries that came and went, fills that go on, jobs, evictions, damage, and
@@ -72,6 +74,22 @@ class Watch:
         if self._loop.running:
             self._loop.stop()
 
+    def open(self) -> EventStream:
+        """
+        Begin to tell one client (see `IEventSource`).
+        """
+        stream = self._tools.events.open()
+        if self._states is None:
+            # What changes before the next look is told of, too.
+            self._states = self._tools.entries.states()
+        return stream
+
+    def close(self, stream: EventStream) -> None:
+        """
+        See `IEventSource.close`.
+        """
+        self._tools.events.close(stream)
+
     def _look(self) -> None:
         self._tools.tally.sample(self._tools.clock.seconds())
         self._look_at_index()
@@ -88,10 +106,8 @@ class Watch:
         self._tools.events.publish(kind, self._tools.clock.seconds(), facts)
 
     def _look_at_entries(self) -> None:
-        now, before = self._tools.entries.states(), self._states
+        now, before = self._tools.entries.states(), self._states or {}
         self._states = now
-        if before is None:  # nobody watched then
-            return
         for key in before.keys() - now.keys():
             self._tell("entry", {"image_id": _image_of(key), "state": "gone"})
         for key, state in now.items():

@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,9 @@ class ManageTests(CommandCase):
         )
         self.addCleanup(watching.communicate)
         self.addCleanup(watching.kill)
+        deadline = threading.Timer(60, watching.kill)
+        deadline.start()
+        self.addCleanup(deadline.cancel)
         assert watching.stdout is not None
         self.assertEqual(json.loads(watching.stdout.readline())["event"], "health")
         self.done("-f", "queue-image", self.image_id)

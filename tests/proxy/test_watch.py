@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from glance_cache.errors import TooManyWatchers
-from glance_cache.events import Events, EventStream
+from glance_cache.events import Events, EventStream, IEventSource
 from glance_cache.interfaces import HitTotals
 from glance_cache.jobs import Job, JobState
 from glance_cache.tally import Tally
@@ -182,7 +182,7 @@ class WatchTests(FillTestCase):
         """
         self.world.clock.advance(1)
         for _ in range(2):
-            stream = self.events.open()
+            stream = self.watch.open()
             self.assertEqual(self.seen(stream), [("health", {"index_reachable": True})])
         self.start()
         fill = {"image_id": IMAGE, "size": len(DATA)}
@@ -201,11 +201,26 @@ class WatchTests(FillTestCase):
         self.reachable = False
         self.assertEqual(self.seen(stream), [("health", {"index_reachable": False})])
 
+    def test_at_once(self) -> None:
+        """
+        What becomes of an entry between the first look for a client and the one before it is told to that client.
+        """
+        self.now(self.world.fill(DATA, OTHER))
+        self.world.clock.advance(1)
+        verifyObject(IEventSource, self.watch)
+        stream = self.watch.open()
+        self.start()
+        self.send(DATA)
+        told = [facts for kind, facts in self.seen(stream) if kind == "entry"]
+        self.assertEqual(told, [{"image_id": IMAGE, "state": "complete"}])
+        self.watch.close(stream)
+        self.assertEqual(self.events.watchers, 0)
+
     def test_heartbeat(self) -> None:
         """
         Where nothing happens the connection is shown to be one every 15 seconds.
         """
-        stream = self.events.open()
+        stream = self.watch.open()
         self.seen(stream)
         for _ in range(14):
             self.world.clock.advance(1)
@@ -215,7 +230,7 @@ class WatchTests(FillTestCase):
         """
         Jobs, evictions and damage are told of at once.
         """
-        stream = self.events.open()
+        stream = self.watch.open()
         self.now(stream.read(1))
         job = Job(image_id=IMAGE, place=1, queued_at=1.0)
         self.watch.job(job, JobState.FAILED)
