@@ -97,7 +97,7 @@ class Page:
 
 class Books:
     """
-    The file. See Note [Turns].
+    The file. See Note [Taking turns].
 
     :param path: Its path.
     :param count: Counts the bytes that are taken in the folder; called in a turn.
