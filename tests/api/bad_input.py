@@ -339,6 +339,7 @@ def lies() -> Iterator[Lie]:
             (chunked, chunk + b"zz\r\nxx\r\n0\r\n\r\n"),
             (chunked, b"-1\r\n" + chunk + b"0\r\n\r\n"),
             (chunked, b"1\r\n" + body + b"\r\n0\r\n\r\n"),
+            (chunked, b"f" * 20 + b"\r\n" + body + b"\r\n0\r\n\r\n"),
             (chunked, chunk + b"0;" + b"x" * 64 * KiB + b"\r\n\r\n"),
         ):
             yield Lie(method, path, kind, framing, sent)
@@ -346,7 +347,6 @@ def lies() -> Iterator[Lie]:
             (f"Content-Length: {len(body) + 1}\r\n", body),
             (chunked, chunk),
             (chunked, chunk + b"0\r\n"),
-            (chunked, b"f" * 20 + b"\r\n" + body + b"\r\n0\r\n\r\n"),
             (chunked, chunk.replace(b"\r\n", b"\n") + b"0\n\n"),
         ):
             yield Lie(method, path, kind, framing, sent, (), leaves=True)
