@@ -115,15 +115,21 @@ class FileOps:
 
         :return: Shorter than asked only where the file ends.
         """
-        data = os.pread(descriptor, size_bytes, offset)
+        data = self.read_some(descriptor, size_bytes, offset)
         if len(data) in {0, size_bytes}:
             return data
         parts = [data]
         missing = size_bytes - len(data)
-        while missing and (data := os.pread(descriptor, missing, offset + size_bytes - missing)):
+        while missing and (data := self.read_some(descriptor, missing, offset + size_bytes - missing)):
             parts.append(data)
             missing -= len(data)
         return b"".join(parts)
+
+    def read_some(self, descriptor: int, size_bytes: int, offset: int) -> bytes:
+        """
+        Read at a place in a file as the system does: perhaps less than was asked for, nothing only at the file's end.
+        """
+        return os.pread(descriptor, size_bytes, offset)
 
     def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
         """
@@ -131,9 +137,19 @@ class FileOps:
         """
         view = memoryview(data)
         while view:
-            count = os.pwrite(descriptor, view, offset)
+            count = self.write_some(descriptor, view, offset)
+            if count == 0:  # no system should say so, and asking for ever is no answer to one that does
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             view = view[count:]
             offset += count
+
+    def write_some(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        """
+        Write at a place in a file as the system does.
+
+        :return: How many bytes were written: perhaps not all.
+        """
+        return os.pwrite(descriptor, data, offset)
 
     def sync_data(self, descriptor: int) -> None:
         """

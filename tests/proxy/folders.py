@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -230,6 +230,9 @@ class Died(Exception):
     """
 
 
+_NO_STEPS = {"now_ns", "read_some", "write_some"}  # the last two are parts of others
+
+
 class FailingFiles(UnsyncedFiles):
     """
     File calls that go wrong at a chosen one of them.
@@ -240,7 +243,11 @@ class FailingFiles(UnsyncedFiles):
     :param torn: Whether half of a write is done before it fails.
     """
 
-    _STEPS = frozenset(name for name in vars(FileOps) if not name.startswith("_")) - {"now_ns"}
+    _STEPS = frozenset(name for name in vars(FileOps) if not name.startswith("_")) - {
+        "now_ns",
+        "read_some",
+        "write_some",
+    }
 
     def __init__(
         self, step: int, failure: Callable[[], Exception], *, for_good: bool = False, torn: bool = False
@@ -269,3 +276,29 @@ class FailingFiles(UnsyncedFiles):
             if name != "close" or self._for_good:
                 raise self._failure()
         return call(*args, **kwargs)
+
+
+class ShortWrites(UnsyncedFiles):
+    """
+    A system that takes only a part of some writes.
+
+    :param short: Which writes, counted from 0.
+    :param failure: What the write that goes on fails with; ``None`` for none.
+    """
+
+    def __init__(self, short: Container[int], failure: OSError | None = None) -> None:
+        self.writes = 0
+        self.shortened = False
+        self._short = short
+        self._failure = failure
+        self._failing = False
+
+    def write_some(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        number, self.writes = self.writes, self.writes + 1
+        if self._failing and self._failure is not None:
+            self._failing = False
+            raise self._failure
+        if number in self._short and len(data) > 1:
+            self._failing = self.shortened = True
+            data = data[: len(data) // 3 + 1]
+        return super().write_some(descriptor, data, offset)

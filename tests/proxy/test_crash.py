@@ -4,74 +4,26 @@ Whatever step a daemon dies at, and whichever one fails: the next one finds entr
 
 from __future__ import annotations
 
-import contextlib  # trial takes a name "suppress" in a module for its own
 import errno
 import os
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
 
-from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entry import EntryState
 from glance_cache.errors import CacheError
-from glance_cache.interfaces import ImageFacts
-from tests.proxy import folders
-from tests.proxy.folders import IMAGE, OTHER, Died, FailingFiles, World, close_files, facts_of, open_files
+from glance_cache.files import FileOps
+from tests.proxy.folders import Died, FailingFiles, ShortWrites, World, absolute, close_files, open_files
+from tests.proxy.lives import LifeTestCase
+from tests.proxy.powerloss import RecordedFiles, what_is_left
 
-DATA = folders.DATA[: CHUNK_BYTES + 70_000]
-FACTS = facts_of(DATA)
-PIECE = CHUNK_BYTES + 10
+SEEDS = 3
+"""Ways to lose the power at each step."""
 
 
-class CrashTests(TestCase):
+class CrashTests(LifeTestCase):
     """
     The life of a cache folder, cut off or disturbed at each of its steps.
     """
-
-    async def live(self, world: World) -> None:
-        """Use every operation that changes the folder."""
-        await world.start()
-        await self.fill(world, FACTS, stop_at=CHUNK_BYTES + 5)
-        await self.fill(world, FACTS)
-        with contextlib.suppress(OSError):  # a file that cannot be read resets its reader by what the system says
-            self.assertEqual(await world.read(FACTS), DATA)
-        await self.fill(world, facts_of(DATA, OTHER))
-        await world.store.pin(IMAGE)
-        await world.store.unpin(IMAGE)
-        await world.store.remove(IMAGE)
-        await self.fill(world, FACTS, stop_at=5)
-        await world.stop()
-
-    async def fill(self, world: World, facts: ImageFacts, stop_at: int | None = None) -> None:
-        """Fill an entry, or go on with that, as a fill does that stops when something goes wrong."""
-        writer = await world.store.begin(facts)
-        try:
-            for offset in range(writer.written, len(DATA), PIECE):
-                await writer.append(DATA[offset : offset + PIECE][:stop_at])
-                if stop_at is not None:
-                    await writer.suspend()
-                    return
-            await writer.commit()
-        finally:
-            await writer.suspend()
-
-    async def assert_right(self, path: str) -> set[EntryState]:
-        """A new daemon finds nothing wrong, and can do all that is left to do; tells what it found."""
-        world = World(path)
-        await world.start()
-        self.assertEqual(world.account.taken_bytes, world.disk_bytes())
-        found = {info.state for info in world.store.inventory() if info.image_id == IMAGE}
-        for image_id in (IMAGE, OTHER):
-            data = await world.read(facts_of(DATA, image_id))
-            if data is None:
-                data = await world.read(await world.fill(DATA, image_id))
-            self.assertEqual(data, DATA)
-        self.assertEqual(world.corrupt, [])
-        self.assertEqual(len(world.file_names()), 4)
-        self.assertEqual(world.account.taken_bytes, world.disk_bytes())
-        await world.stop()
-        self.assertEqual(open_files(path), [])
-        return found
 
     async def die(self, step: int, *, torn: bool) -> tuple[FailingFiles, set[EntryState]]:
         path = self.mktemp()
@@ -104,9 +56,8 @@ class CrashTests(TestCase):
         for step in writes:
             await self.die(step, torn=True)
 
-    async def disturb(self, step: int, number: int) -> FailingFiles:
+    async def disturb(self, files: FileOps) -> None:
         path = self.mktemp()
-        files = FailingFiles(step, lambda: OSError(number, os.strerror(number)))
         world = World(path, files)
         living = Deferred.fromCoroutine(self.live(world))
         living.addErrback(lambda failure: failure.trap(CacheError))
@@ -114,18 +65,92 @@ class CrashTests(TestCase):
         await world.stop()
         self.assertEqual(open_files(path), [])
         await self.assert_right(path)
+
+    async def fail_at(self, step: int, number: int) -> FailingFiles:
+        files = FailingFiles(step, lambda: OSError(number, os.strerror(number)))
+        await self.disturb(files)
         return files
 
     async def test_an_error_at_any_step(self) -> None:
         """A step that fails with an I/O error spoils nothing and leaves nothing open."""
         step = 0
-        while (await self.disturb(step, errno.EIO)).failed:
+        while (await self.fail_at(step, errno.EIO)).failed:
             step += 1
         self.assertGreater(step, 60)
 
     async def test_no_room_at_any_step(self) -> None:
         """So does one for which there is no room."""
-        files = await self.disturb(10_000, errno.ENOSPC)
-        for step, call in enumerate(files.calls):
-            if call in {"create", "allocate", "write", "make_folder", "rename", "sync", "sync_data"}:
-                await self.disturb(step, errno.ENOSPC)
+        step = 0
+        while (await self.fail_at(step, errno.ENOSPC)).failed:
+            step += 1
+        self.assertGreater(step, 60)
+
+    async def test_short_writes(self) -> None:
+        """A write of which the system takes a part is gone on with, wherever that is, and nobody notices."""
+        files = ShortWrites(range(10_000))
+        path = self.mktemp()
+        await self.live(World(path, files))
+        self.assertGreater(files.writes, 20)
+        await self.assert_right(path)
+
+    async def test_no_room_for_the_rest_of_a_write(self) -> None:
+        """A write of which a part is done, and for the rest there is no room, spoils nothing, wherever that is."""
+        step = 0
+        while True:
+            files = ShortWrites([step], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            await self.disturb(files)
+            if not files.shortened:
+                break
+            step += 1
+        self.assertGreater(step, 20)
+
+
+class PowerLossTests(LifeTestCase):
+    """
+    The life of a cache folder, on a machine that loses its power after each of its steps.
+    """
+
+    def setUp(self) -> None:
+        self.files = RecordedFiles()
+        self.told: list[tuple[int, str, bool | None]] = []
+
+    def acknowledged(self, what: str, *, is_so: bool | None) -> None:
+        self.told.append((len(self.files.done), what, is_so))
+
+    async def test_losing_power_at_any_step(self) -> None:
+        """
+        What was acknowledged is there, and right. What else is found is right, or goes on, or is given up: no reader
+        gets wrong bytes to the end, and nothing wrong turns complete.
+        """
+        world = World(self.mktemp(), self.files)
+        await self.live(world)
+        found: list[EntryState] = []
+        for step in range(len(self.files.done) + 1):
+            for seed in range(SEEDS):
+                found += await self.lose_power(world, step, f"{step} {seed}")
+        self.assertGreater(len(self.files.done), 60)
+        self.assertEqual(set(found), {EntryState.COMPLETE, EntryState.PARTIAL})
+
+    async def test_losing_power_at_the_first_start(self) -> None:
+        """A folder that was about to be made can be taken."""
+        world = World(self.mktemp(), self.files)
+        await world.start()
+        await world.stop()
+        for step in range(len(self.files.done) + 1):
+            for seed in range(40):
+                path = self.mktemp()
+                what_is_left(self.files.done[:step], f"{step} {seed}", world.path, absolute(path))
+                again = World(path)
+                await again.start()
+                await again.stop()
+                self.assertEqual(self.left_over(again.path), set())
+
+    async def lose_power(self, world: World, step: int, seed: str) -> set[EntryState]:
+        path = self.mktemp()
+        what_is_left(self.files.done[:step], seed, world.path, absolute(path))
+        kept = {what: is_so for told, what, is_so in self.told if told <= step}
+        try:
+            return await self.assert_right(path, kept, may_be_damaged=True)
+        except BaseException:
+            print(f"the power was lost with seed {seed!r}, where {kept} were acknowledged")
+            raise
