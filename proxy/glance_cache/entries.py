@@ -129,6 +129,8 @@ class EntryStore:
 
     async def _scan(self) -> None:
         try:
+            while await self._lane.run(self._folder.clear_outdated):
+                pass  # others have their turn in the lane
             await self._examine_all()
         except OSError as error:
             failure = self._folder.unusable(error)

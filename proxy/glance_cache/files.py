@@ -235,6 +235,12 @@ class FileOps:
             return False
         return True
 
+    def remove_folder(self, path: Path) -> None:
+        """
+        Take an empty folder away.
+        """
+        path.rmdir()
+
     def free_bytes(self, path: Path) -> int:
         """
         Tell how much room the file system has left for us.

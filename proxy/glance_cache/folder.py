@@ -9,6 +9,7 @@ The cache folder: whose it is, where an entry's files lie in it, and what a look
     entries/<ab>/<image id>-<key>.data        image data, at its full length from the start
     entries/<ab>/<image id>-<key>.catalog     beside it: the entry is complete
     entries/<ab>/<image id>-<key>.catalog.part    beside it: a fill was begun
+    outdated-<part>-<token>/                  entries of another version's format, until they are removed
     removed/<token>                           data that somebody still reads, of an entry that was removed
 
 An entry turns complete by the one rename from ``.catalog.part`` to ``.catalog``. Whatever the process was doing when it
@@ -43,6 +44,7 @@ from glance_cache.content import (
 from glance_cache.errors import CacheFull, FolderUnusable
 from glance_cache.files import FileOps
 from glance_cache.names import EntryName, is_image_id
+from glance_cache.outdated import clear_outdated
 from glance_cache.ownership import Ownership
 
 __all__ = ["BucketContent", "CacheFolder", "FoundEntry", "Garbage", "footprint_bytes"]
@@ -129,6 +131,14 @@ class CacheFolder:
         :raises FolderUnusable: It is not fit, or in use.
         """
         return self._ownership.take()
+
+    def clear_outdated(self) -> bool:
+        """
+        Remove some of what was left in a format that is not read.
+
+        :return: Whether there may be more.
+        """
+        return clear_outdated(self.files, self.path)
 
     def unusable(self, error: OSError) -> FolderUnusable:
         """

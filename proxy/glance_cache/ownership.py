@@ -5,18 +5,23 @@ Whose a cache folder is: taken by one daemon at a time, in a format that is know
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
 
+from twisted.logger import Logger
+
 from glance_cache.books import Books
 from glance_cache.errors import FolderUnusable
 from glance_cache.files import FileOps
+from glance_cache.outdated import set_aside
 from glance_tx.streaming.units import KiB
 
 __all__ = ["Ownership"]
 
 _FORMAT: Final = b"glance-cache folder, version 1\n"
+_OTHER_VERSION: Final = re.compile(rb"glance-cache folder, version ([0-9]{1,9})\n")
 _LONGEST_FORMAT: Final = 4 * KiB
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -28,6 +33,8 @@ class Ownership:
     :param path: Of the folder.
     :param parts: The folders in it.
     """
+
+    _log = Logger()
 
     def __init__(self, path: Path, parts: tuple[Path, ...], files: FileOps, books: Books) -> None:
         self._path = path
@@ -98,8 +105,24 @@ class Ownership:
             text = self._files.read(descriptor, _LONGEST_FORMAT, 0)
         finally:
             self._files.close(descriptor)
-        if text != _FORMAT:
+        if text == _FORMAT:
+            return
+        other = _OTHER_VERSION.fullmatch(text)
+        if other is None:
             raise FolderUnusable(str(self._path), f"it is of another format: {text[:60]!r}")
+        self._begin_anew(path, int(other[1]))
+
+    def _begin_anew(self, path: Path, version: int) -> None:
+        # All of it can be fetched again. Version by version nobody would ever test how to read the others.
+        self._log.warn(
+            "the cache folder {path} was written in format {version}, which this release does not read: its entries "
+            "are removed, and fetched anew when they are asked for",
+            path=str(self._path),
+            version=version,
+        )
+        # In this order: wherever it stops, entries of that format are never found under the new one.
+        set_aside(self._files, self._path, self._parts)
+        self._write_format(path)
 
     def _write_format(self, path: Path) -> None:
         part = path.with_suffix(".part")

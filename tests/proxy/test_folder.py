@@ -83,10 +83,25 @@ class TakeTests(SynchronousTestCase):
     def test_another_format_is_refused(self) -> None:
         """Entries of an unknown format are left alone: the folder is refused."""
         os.close(self.folder.take())
-        (self.path / "format").write_text("glance-cache folder, version 2\n")
-        self.assertIn("version 2", self.refused())
+        (self.path / "format").write_text("somebody's photographs\n")
+        self.assertIn("photographs", self.refused())
         (self.path / "format").unlink()
         self.assertIn("unknown format", self.refused())
+
+    def test_another_version_is_begun_anew(self) -> None:
+        """Entries of another version are found no more, and removed bit by bit, wherever that was stopped before."""
+        for version in (0, 2):
+            os.close(self.folder.take())
+            (self.path / "entries" / "71").mkdir(parents=True)
+            for number in range(150):
+                (self.path / "entries" / "71" / f"{number}.data").touch()
+            (self.path / "format").write_text(f"glance-cache folder, version {version}\n")
+            os.close(self.folder.take())
+            self.assertEqual(list((self.path / "entries").iterdir()), [])
+            self.assertTrue(self.folder.clear_outdated())
+            self.assertFalse(self.folder.clear_outdated())
+            names = {path.name for path in self.path.iterdir()}
+            self.assertEqual(names, {"books", "entries", "format", "lock", "removed"})
 
     def test_a_format_file_that_was_never_finished_is_written_again(self) -> None:
         """A daemon that died while it made the folder does not keep the next one from it."""
