@@ -50,6 +50,25 @@ class Answer:
     body: bytes
 
 
+def check_port(name: str, port: int) -> None:
+    """
+    See that nobody else has a port.
+
+    :param name: Who wants it.
+    :raises DemoError: Somebody has.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            variable = name.upper().replace("-", "_")
+            raise DemoError(
+                f"port {port}, wanted for {name}, is taken ({error.strerror}): stop what listens there, "
+                f"or name another one, as in {variable}_PORT=1{port:04} make demo"
+            ) from error
+
+
 @frozen
 class Daemon:
     """
@@ -76,23 +95,6 @@ class Daemon:
         What it has to say.
         """
         return self.folder / f"{self.name}.log"
-
-    def check_port(self) -> None:
-        """
-        See that nobody else has the port.
-
-        :raises DemoError: Somebody has.
-        """
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, self.port))
-            except OSError as error:
-                variable = self.name.upper().replace("-", "_")
-                raise DemoError(
-                    f"port {self.port}, wanted for {self.name}, is taken ({error.strerror}): stop what listens there, "
-                    f"or name another one, as in {variable}_PORT=19292 make demo"
-                ) from error
 
     @contextmanager
     def running(self, config: str) -> Iterator[None]:
@@ -178,7 +180,7 @@ lock_path = {api.folder}/locks
 """
 
 
-def cache_config(cache: Daemon, api: Daemon, token: str) -> str:
+def cache_config(cache: Daemon, api: Daemon, token: str, dashboard_port: int) -> str:
     """
     Configuration of the caching tier before it.
     """
@@ -197,6 +199,9 @@ urls = {api.url}
 
 [cache]
 prefetch_token = {token}
+
+[management]
+bind_port = {dashboard_port}
 """
 
 
@@ -305,7 +310,7 @@ def speed(size_bytes: int, seconds: float) -> str:
     return f"{size_bytes // MiB} MiB in {seconds:.2f} s, {size_bytes / MiB / max(seconds, 1e-6):.0f} MiB/s"
 
 
-def show(api: Daemon, cache: Daemon, token: str) -> None:
+def show(api: Daemon, cache: Daemon, token: str, dashboard_port: int) -> None:
     """
     Run the main job once, step by step.
     """
@@ -325,6 +330,7 @@ def show(api: Daemon, cache: Daemon, token: str) -> None:
     print(f"""
 glance-api    {api.url}
 glance-cache  {cache.url}
+dashboard     http://{HOST}:{dashboard_port}/dashboard
 token         {token}
 
 Try, in another terminal:
@@ -372,7 +378,7 @@ def prepare(folder: Path) -> tuple[Daemon, Daemon]:
     if api.port == cache.port:
         raise DemoError(f"GLANCE_API_PORT and GLANCE_CACHE_PORT must differ, and both are {api.port}")
     for daemon in (api, cache):
-        daemon.check_port()
+        check_port(daemon.name, daemon.port)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -395,9 +401,11 @@ def main() -> int:
         signal.signal(number, end)
     try:
         api, cache = prepare(folder)
+        dashboard_port = chosen_port("DASHBOARD_PORT", 9393)
+        check_port("dashboard", dashboard_port)
         token = write_tokens(folder)
-        with api.running(api_config(api)), cache.running(cache_config(cache, api, token)):
-            show(api, cache, token)
+        with api.running(api_config(api)), cache.running(cache_config(cache, api, token, dashboard_port)):
+            show(api, cache, token, dashboard_port)
             if os.environ.get("DEMO_ONCE", "") not in {"1", "true", "yes"}:
                 wait_for_end()
     except (DemoError, OSError) as error:

@@ -43,6 +43,7 @@ class Edge:
     :param compression: See `App`.
     :param tls: What the ports speak.
     :ivar endpoint: Under which address clients reach the application.
+    :ivar management: The application of the port for operators, to which routes may be added.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Edge:
         )
         self.metrics.watch("requests_in_progress", "Requests that are being answered.", lambda: self.app.in_progress)
         add_healthcheck(self.app, checks)
-        self._management = management_app(reactor, checks, self.metrics.render, log)
+        self.management = management_app(reactor, checks, self.metrics.render, log, faults)
 
     def ports(self) -> Sequence[WebService]:
         """
@@ -94,7 +95,7 @@ class Edge:
         endpoint = tcp_endpoint(self._reactor, listen.bind_host, listen.bind_port, listen.backlog)
         return [
             _port(self._reactor, self._settings, self.app, endpoint, self._tls.api, self._admission),
-            *management_port(self._reactor, self._settings, self._management, self._tls.management),
+            *management_port(self._reactor, self._settings, self.management, self._tls.management),
         ]
 
     def inherited_ports(self, sockets: Sequence[Inherited]) -> Sequence[WebService]:

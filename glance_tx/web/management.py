@@ -54,12 +54,18 @@ def add_metrics(app: App, read: Callable[[], Exposition]) -> None:
 
 
 def management_app(
-    clock: IReactorTime, checks: HealthChecks, read_metrics: Callable[[], Exposition], note: AccessSink
+    clock: IReactorTime,
+    checks: HealthChecks,
+    read_metrics: Callable[[], Exposition],
+    note: AccessSink,
+    faults: FaultTable,
 ) -> App:
     """
     Make the application of the management port: health and metrics. Further routes may be added to it.
+
+    :param faults: What becomes of the exceptions of those.
     """
-    app = App(clock, FaultTable({}), note)
+    app = App(clock, faults, note)
     add_healthcheck(app, checks)
     add_metrics(app, read_metrics)
     return app

@@ -96,7 +96,8 @@ class ManagementSettings(Section):
             "bind_host",
             type=BindAddress(),
             default="127.0.0.1",
-            help="Address to listen at. Nobody is asked for a token there, so it is the machine itself by default.",
+            help="Address to listen at. Metrics and health are told without a token there, so it is the machine itself "
+            "by default.",
         )
     )
     bind_port: int = option(

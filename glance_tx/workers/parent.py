@@ -21,6 +21,7 @@ from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.web.daemon import Daemon, refuse_to_start
 from glance_tx.web.edge import management_port
+from glance_tx.web.faults import FaultTable
 from glance_tx.web.management import management_app
 from glance_tx.web.options import ListenSettings, ManagementSettings, ManagementTlsSettings
 from glance_tx.web.ports import PortsTls
@@ -82,7 +83,7 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     )
     checks = HealthChecks(reactor)
     checks.add("workers", partial(_check_workers, supervisor))
-    management = management_app(reactor, checks, supervisor.totals.render, AccessLog())
+    management = management_app(reactor, checks, supervisor.totals.render, AccessLog(), FaultTable({}))
     return Daemon(
         reactor,
         program.name,

@@ -304,6 +304,20 @@ class EntryStore:
         """
         return {entry.name.image_id for entry in self._keeper if entry.state is EntryState.COMPLETE}
 
+    def pinned_count(self) -> int:
+        """
+        Tell how many entries are pinned.
+        """
+        return sum(
+            entry.state is not EntryState.GONE and self._room.is_pinned(entry.name.image_id) for entry in self._keeper
+        )
+
+    def filling(self) -> Sequence[EntryInfo]:
+        """
+        List the entries that are being filled; cheaper than `inventory`.
+        """
+        return [self._info(entry) for entry in self._keeper if entry.state is EntryState.FILLING]
+
     def inventory(self) -> Sequence[EntryInfo]:
         """
         List the entries known by now, in no order.

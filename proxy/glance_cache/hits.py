@@ -8,6 +8,7 @@ greater one counts, so that nothing is lost or counted twice by sending, writing
 
 from __future__ import annotations
 
+import heapq
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
@@ -105,6 +106,13 @@ class HitCounter:
         Tell what this node counted for an image, itself and before.
         """
         return self._totals.get(image_id, HitTotals())
+
+    def top(self, most: int) -> Mapping[str, HitTotals]:
+        """
+        Tell the images with most hits on this node, so many of them.
+        """
+        images = ((key, totals) for key, totals in self._totals.items() if is_image_key(key))
+        return dict(heapq.nlargest(most, images, key=lambda item: item[1].hits))
 
     def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """

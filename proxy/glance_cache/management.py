@@ -9,6 +9,7 @@ from typing import Final
 from glance_cache.events import IEventSource
 from glance_cache.management_images import ImageRoutes
 from glance_cache.management_jobs import JobRoutes
+from glance_cache.management_node import NodeRoutes
 from glance_cache.management_tools import ManagementTools, add_path
 from glance_cache.management_watch import WatchRoutes
 from glance_cache.managers import Managers
@@ -35,6 +36,7 @@ def mount_management(
 
     :param stall_seconds: See `ManagementRoutes`.
     """
+    NodeRoutes(tools, managers, tally).mount(app)
     WatchRoutes(tools, managers, tally, events).mount(app)
     ManagementRoutes(tools, managers, stall_seconds).mount(app)
     JobRoutes(tools, managers).mount(app)

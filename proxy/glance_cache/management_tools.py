@@ -36,6 +36,8 @@ class ManagementTools:
     :param prefetcher: ``None`` where the node has no credentials of its own.
     :param own: Those credentials.
     :param totals: Tells this node's hits of an image.
+    :param top: Tells the images with most hits on this node, so many of them.
+    :param health: Shows how that does which the node depends on.
     :param queue_limit: Most jobs in the queue.
     """
 
@@ -48,6 +50,8 @@ class ManagementTools:
     prefetcher: Prefetcher | None
     own: IOwnCredentials | None
     totals: Callable[[str], HitTotals]
+    top: Callable[[int], Mapping[str, HitTotals]]
+    health: Callable[[], Mapping[str, object]]
     now: Callable[[], float]
     queue_limit: int = 10_000
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from glance_cache.entry import EntryState
 from glance_cache.events import IEventSource
 from glance_cache.hit_keys import HOUR, PROJECT
 from glance_cache.interfaces import HitTotals
-from glance_cache.management_tools import ManagementTools, add_path, entry_view
+from glance_cache.management_node import answers_view, disk_view, fill_views, top_view
+from glance_cache.management_tools import ManagementTools, add_path
 from glance_cache.managers import Managers
 from glance_cache.tally import Tally
 from glance_tx.streaming.relay import ReaderBody
@@ -64,43 +64,21 @@ class WatchRoutes:
         all_nodes = HitTotals()
         for totals in known.values():
             all_nodes = all_nodes.plus(totals)
-        answers = self._tally.answers
-        served = answers.total()
         return json_response(
             {
                 "node": tools.node,
-                "answers": dict(answers),
-                "hit_ratio": round(answers["hit"] / served, 4) if served else None,
-                "hits": {"since_start": self._tally.hits, "bytes_since_start": self._tally.hit_bytes},
+                **answers_view(self._tally),
                 "all_nodes": {"images": len(known), "hits": all_nodes.hits, "bytes_sent": all_nodes.bytes_sent},
+                "top_images": top_view(known),
                 "by_node": _sums(by_node),
                 "by_project": _sums(by_project),
                 "by_hour": _sums(by_hour),
                 "rates": self._tally.rates(),
-                "disk": await self._disk(),
-                "fills": self._fills(),
+                "disk": await disk_view(tools),
+                "fills": fill_views(tools),
                 "queue": await self._queue(),
             }
         )
-
-    async def _disk(self) -> Mapping[str, object]:
-        account = self._tools.entries.account
-        infos = self._tools.entries.inventory()
-        states = Counter(info.state for info in infos)
-        return {
-            "used_bytes": account.used_bytes,
-            "reserved_bytes": account.reserved_bytes,
-            "max_bytes": account.max_bytes,
-            "free_bytes": await self._tools.entries.housekeeping.free_bytes(),
-            "complete": states[EntryState.COMPLETE],
-            "filling": states[EntryState.FILLING],
-            "partial": states[EntryState.PARTIAL],
-            "pinned": sum(info.pinned for info in infos),
-        }
-
-    def _fills(self) -> list[Mapping[str, object]]:
-        infos = (info for info in self._tools.entries.inventory() if info.state is EntryState.FILLING)
-        return [entry_view(info, self._tools.totals(info.image_id)) for info in infos]
 
     async def _queue(self) -> Mapping[str, object]:
         states = Counter(str(job.state) for job in await self._tools.index.jobs(self._tools.node))

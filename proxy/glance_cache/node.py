@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from glance_cache.cache import Cache
 from glance_cache.changes import ImageChanges
 from glance_cache.connecting import make_client, make_connections
+from glance_cache.dashboard.routes import DashboardRoutes
 from glance_cache.disk import DiskWatch
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
@@ -55,6 +56,7 @@ from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
 from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
+from glance_cache.vitals import Upstreams, Vitals
 from glance_cache.watch import Watch, WatchTools
 from glance_tx.identity.keystone.account import Account
 from glance_tx.identity.options import AuthSettings
@@ -148,7 +150,13 @@ class Node:
         self._redis_seconds = service_seconds(self.edge.metrics, "redis", "commands take")
         self._connections = make_connections(reactor)
         upstream = settings[UpstreamSettings]
-        told = show_upstreams(self.edge.metrics, upstream.urls)
+        self._upstreams = Upstreams(upstream.urls)
+        shown = show_upstreams(self.edge.metrics, upstream.urls)
+
+        def told(url: str, is_well: bool) -> None:
+            self._upstreams.told(url, is_well)
+            shown(url, is_well)
+
         self._client = make_client(reactor, self._connections, upstream, upstream_tls, told)
         self._upstream = GlanceUpstream(self._client, reactor)
         self.events = Events(cache_settings.event_clients)
@@ -334,12 +342,13 @@ class Node:
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
         links = Links(self.edge.endpoint, self._settings[UpstreamSettings].urls)
+        passthrough = PassThrough(self._client, links)
         ClientRoutes(
             self._cache,
             self._entries,
             self._grants,
             self._tally,
-            PassThrough(self._client, links),
+            passthrough,
             self._tally.count,
             self._recipients.notifier,
             self._projects,
@@ -354,11 +363,25 @@ class Node:
             prefetcher=self._prefetcher,
             own=self._own_credentials(),
             totals=self._hits.totals,
+            top=self._hits.top,
+            health=self._make_vitals().view,
             now=self._reactor.seconds,
             queue_limit=self._settings[PrefetchSettings].queue_limit,
         )
-        mount_management(
-            app, tools, managers, float(self._settings[StorageSettings].stall_seconds), self._tally, self._watch
+        stall_seconds = float(self._settings[StorageSettings].stall_seconds)
+        # Operators have the same by their own port: their page may ask no other.
+        for each in (app, self.edge.management):
+            mount_management(each, tools, managers, stall_seconds, self._tally, self._watch)
+        DashboardRoutes(passthrough).mount(self.edge.management)
+
+    def _make_vitals(self) -> Vitals:
+        return Vitals(
+            upstreams=self._upstreams,
+            index=self._index,
+            hits=self._hits,
+            changes=self._changes,
+            listens=self._subscription is not None,
+            account=self._entries.account,
         )
 
     async def _begin_scan(self) -> None:

@@ -5,24 +5,44 @@ What this process has served since it started.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from glance_cache.routes import IHitCounter
 
-__all__ = ["Tally"]
+__all__ = ["Minute", "Tally"]
 
 _SAMPLES: Final = 61
+_MINUTES: Final = 180
+"""As far back as a curve of the node's work goes."""
 
 
 @frozen
 class _Sample:
     at: float
     answers: int
+    hit_answers: int
     hits: int
     hit_bytes: int
+
+
+@frozen
+class Minute:
+    """
+    What one minute brought.
+
+    :param at: Its beginning, in seconds since the epoch.
+    :param answers: With image data, counted when they began.
+    :param hits: Those of them that came from the cache.
+    :param hit_bytes: Of hits that ended whole.
+    """
+
+    at: float
+    answers: int = 0
+    hits: int = 0
+    hit_bytes: int = 0
 
 
 class Tally:
@@ -40,6 +60,7 @@ class Tally:
         self.hits = 0
         self.hit_bytes = 0
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
+        self._minutes: deque[Minute] = deque(maxlen=_MINUTES)
 
     def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
@@ -60,7 +81,27 @@ class Tally:
         """
         Take note of how things are; to be done every second.
         """
-        self._samples.append(_Sample(now, self.answers.total(), self.hits, self.hit_bytes))
+        sample = _Sample(now, self.answers.total(), self.answers["hit"], self.hits, self.hit_bytes)
+        before = self._samples[-1] if self._samples else _Sample(now, 0, 0, 0, 0)
+        self._samples.append(sample)
+        began = now - now % 60
+        # A clock that was set back goes on with the minute that there is.
+        if not self._minutes or began > self._minutes[-1].at:
+            self._minutes.append(Minute(began))
+        minute = self._minutes[-1]
+        self._minutes[-1] = Minute(
+            minute.at,
+            minute.answers + sample.answers - before.answers,
+            minute.hits + sample.hit_answers - before.hit_answers,
+            minute.hit_bytes + sample.hit_bytes - before.hit_bytes,
+        )
+
+    def minutes(self) -> Sequence[Minute]:
+        """
+        Tell what each of the last minutes brought, the one that is not over included: three hours at most, and none
+        from before the start.
+        """
+        return tuple(self._minutes)
 
     def rates(self) -> Mapping[str, float]:
         """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shlex
 import shutil
@@ -33,7 +34,7 @@ class DemoCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        self.api_port, self.cache_port = free_port(), free_port()
+        self.api_port, self.cache_port, self.dashboard_port = free_port(), free_port(), free_port()
 
     def begin(self, **environment: str) -> subprocess.Popen[str]:
         """
@@ -46,6 +47,7 @@ class DemoCase(SynchronousTestCase):
                 **os.environ,
                 "GLANCE_API_PORT": str(self.api_port),
                 "GLANCE_CACHE_PORT": str(self.cache_port),
+                "DASHBOARD_PORT": str(self.dashboard_port),
                 "PYTHONUNBUFFERED": "1",
                 **environment,
             },
@@ -112,6 +114,7 @@ class DemoTests(DemoCase):
         self.assertLess(out.index("X-Cache: hit"), out.index("1 counted"))
         self.assertIn(f"http://127.0.0.1:{self.api_port}\n", out)
         self.assertIn(f"http://127.0.0.1:{self.cache_port}\n", out)
+        self.assertIn(f"http://127.0.0.1:{self.dashboard_port}/dashboard\n", out)
         self.assertIn((self.folder / "demo-data" / "token").read_text(), out)
 
     def test_again(self) -> None:
@@ -126,14 +129,19 @@ class DemoTests(DemoCase):
 
     def test_end(self) -> None:
         """
-        Ctrl-C ends a demonstration that stays up: without an error, and with both ports free again.
+        A demonstration stays up, with the page of its node. Ctrl-C ends it: without an error, and with all ports free
+        again.
         """
         process = self.begin()
         self.wait_until_shown(process)
+        connection = http.client.HTTPConnection("127.0.0.1", self.dashboard_port, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/dashboard")
+        self.assertEqual(connection.getresponse().status, 200)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
         self.assertEqual((process.returncode, err), (0, ""))
-        for port in (self.api_port, self.cache_port):
+        for port in (self.api_port, self.cache_port, self.dashboard_port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
@@ -148,7 +156,11 @@ class DemoRefusalTests(DemoCase):
         """
         Where somebody else has a port, one line names the port, its daemon, and the variable for another one.
         """
-        for port, variable in ((self.api_port, "GLANCE_API_PORT"), (self.cache_port, "GLANCE_CACHE_PORT")):
+        for port, variable in (
+            (self.api_port, "GLANCE_API_PORT"),
+            (self.cache_port, "GLANCE_CACHE_PORT"),
+            (self.dashboard_port, "DASHBOARD_PORT"),
+        ):
             with socket.socket() as taken:
                 taken.bind(("127.0.0.1", port))
                 taken.listen()

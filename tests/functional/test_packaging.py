@@ -110,6 +110,15 @@ class WheelContentTests(SynchronousTestCase):
         """
         self.assertLessEqual({"glance_tx/py.typed", "glance_cache/py.typed"}, self.names)
 
+    def test_dashboard(self) -> None:
+        """
+        The wheel carries every part of the page on which a node is seen.
+        """
+        base = ROOT / "proxy"
+        parts = {path.relative_to(base).as_posix() for path in (base / "glance_cache/dashboard/page").iterdir()}
+        self.assertIn("glance_cache/dashboard/page/index.html", parts)
+        self.assertLessEqual(parts, self.names)
+
     def test_license(self) -> None:
         """
         The license comes along, as a file and by its name.
@@ -151,6 +160,13 @@ class InstalledWheelTests(SynchronousTestCase):
         """
         for name in ("glance-api", "glance-cache"):
             self.assertIn("--config-file", run([programs() / "twistd", name, "--help"], folder()))
+
+    def test_dashboard(self) -> None:
+        """
+        The page is found by what was installed.
+        """
+        script = "from glance_cache.dashboard.routes import DashboardRoutes; DashboardRoutes(None); print('found')"
+        self.assertEqual(run([programs() / "python", "-c", script], folder()), "found\n")
 
     def test_migrations(self) -> None:
         """

@@ -119,6 +119,8 @@ class ManagementTestCase(NodeTestCase):
             prefetcher=self.prefetcher,
             own=self.credentials if self.has_credentials else None,
             totals=lambda image_id: self.totals.get(image_id, HitTotals()),
+            top=lambda most: dict(list(self.totals.items())[:most]),
+            health=lambda: {"upstreams": [], "index": {"kind": "sqlite", "reachable": True, "unsent": 0}},
             now=reactor.seconds,
             queue_limit=3,
         )

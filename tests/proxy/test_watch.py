@@ -4,6 +4,7 @@ Tests of what a node shows of itself.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from glance_cache.errors import TooManyWatchers
 from glance_cache.events import Events, EventStream, IEventSource
 from glance_cache.interfaces import HitTotals
 from glance_cache.jobs import Job, JobState
-from glance_cache.tally import Tally
+from glance_cache.tally import Minute, Tally
 from glance_cache.watch import Watch, WatchTools
 from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodyReader
@@ -146,6 +147,28 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(tally.rates(), {"seconds": 60.0, "answers": 1.0, "hits": 0.5, "hit_bytes": 500.0})
         self.assertEqual((tally.hits, tally.hit_bytes, tally.answers["hit"], len(states)), (30, 30000, 100, 100))
         self.assertEqual(counted.hits[0], (IMAGE, 1000))
+
+    def test_minutes(self) -> None:
+        """
+        What each minute brought is kept for three hours; a clock that is set back adds to the minute that there is.
+        """
+        tally = Tally(Counted(), lambda _: None)
+        self.assertEqual(tally.minutes(), ())
+        for second in range(90, 90 + 4 * 3600):
+            tally.count("hit" if second % 2 else "fill")
+            if second % 2:
+                tally.record(IMAGE, 10)
+            tally.sample(float(second))
+        minutes = tally.minutes()
+        self.assertEqual(len(minutes), 180)
+        self.assertEqual([b.at - a.at for a, b in itertools.pairwise(minutes)], [60.0] * 179)
+        self.assertEqual(set(minutes[:-1]), {Minute(m.at, 60, 30, 300) for m in minutes[:-1]})
+        tally.count("hit")
+        tally.sample(100.0)
+        self.assertEqual(
+            tally.minutes()[-1],
+            Minute(minutes[-1].at, minutes[-1].answers + 1, minutes[-1].hits + 1, minutes[-1].hit_bytes),
+        )
 
 
 class WatchTests(FillTestCase):

@@ -9,6 +9,7 @@ from typing import Any
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Exposition
 from glance_tx.web.app import App
+from glance_tx.web.faults import FaultTable
 from glance_tx.web.management import management_app
 from tests.web.serving import ServingTestCase, reactor
 
@@ -31,7 +32,11 @@ class ManagementTests(ServingTestCase):
         self.checks = HealthChecks(reactor)
         self.checks.add("database", well)
         return management_app(
-            reactor, self.checks, lambda: Exposition("text/plain; version=1.0.0", b"up 1\n"), self.note
+            reactor,
+            self.checks,
+            lambda: Exposition("text/plain; version=1.0.0", b"up 1\n"),
+            self.note,
+            FaultTable({}),
         )
 
     async def test_metrics(self) -> None:

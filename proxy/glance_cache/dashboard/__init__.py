@@ -1,0 +1,3 @@
+"""
+The page on which an operator sees a node at work.
+"""
