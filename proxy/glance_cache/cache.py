@@ -19,6 +19,7 @@ from glance_cache.errors import (
     FolderUnusable,
     UpstreamMismatch,
     UpstreamRefused,
+    UpstreamUnavailable,
 )
 from glance_cache.fills import Fill, Fills
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
@@ -46,6 +47,7 @@ class CacheState(StrEnum):
     FILL = "fill"
     FOLLOW = "follow"
     BYPASS = "bypass"
+    OFFLINE = "offline"
 
 
 @frozen
@@ -53,7 +55,7 @@ class Served:
     """
     A body that this node can serve.
 
-    :param state: `CacheState.HIT`, `CacheState.FILL` or `CacheState.FOLLOW`.
+    :param state: Any but `CacheState.BYPASS`.
     """
 
     state: CacheState
@@ -108,6 +110,22 @@ class Cache:
         except (FillFailed, StreamingError, UpstreamMismatch) as error:
             self._log.error("image {image_id} is not cached: {error}", image_id=facts.image_id, error=str(error))
         return None
+
+    async def open_offline(self, facts: ImageFacts, part: ByteRange | None) -> Served:
+        """
+        Open an image's data while no upstream can be reached.
+
+        :raises UpstreamUnavailable: It is not here whole.
+        """
+        body = None
+        if facts.size:
+            try:
+                body = await self._complete(facts, part)
+            except FolderUnusable as error:
+                self._log.warn("image {image_id} cannot be read: {error}", image_id=facts.image_id, error=str(error))
+        if body is None:
+            raise UpstreamUnavailable(f"image {facts.image_id} is not here")
+        return Served(CacheState.OFFLINE, body)
 
     def present_bytes(self, facts: ImageFacts) -> int:
         """

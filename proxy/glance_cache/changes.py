@@ -56,8 +56,8 @@ class ImageChanges:
     """
     Ends grants for what changes, and removes what is deleted. An `IListener`.
 
-    Whoever has not listened for a while does not know what happened meanwhile. So all grants end when listening
-    begins, and what is cached is checked.
+    Whoever has not listened for a while does not know what happened meanwhile. So the upstream is asked anew for every
+    grant when listening begins, and what is cached is checked.
 
     :param recheck: ``None`` where this node has nothing to ask with.
     :param heard: Called for each message.
@@ -81,7 +81,7 @@ class ImageChanges:
         See `IListener.subscribed`.
         """
         self.listening = True
-        self._grants.revoke_all()
+        self._grants.doubt_all()
         if self._recheck is not None:
             self._recheck.begin()
 

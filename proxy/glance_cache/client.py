@@ -5,10 +5,12 @@ Requests to whichever upstream answers, and the answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, cast
 
 from attrs import field, frozen
 from OpenSSL.SSL import Error as TLSError
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web._newclient import RequestNotSent
@@ -29,13 +31,16 @@ from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.responses import ResponseReader
 from glance_tx.telemetry.redact import redact_url
 
-__all__ = ["AnswerBody", "Exchange", "UpstreamClient", "UpstreamTimes"]
+__all__ = ["IN_TROUBLE", "AnswerBody", "Exchange", "UpstreamClient", "UpstreamTimes"]
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110 section 9.2.1): they may be tried at one upstream after the other."""
 
-_IN_TROUBLE: Final = frozenset({502, 503, 504})
+IN_TROUBLE: Final = frozenset({502, 503, 504})
 """What an upstream says that cannot work now, while another one perhaps can."""
+
+_HEALTH: Final = "/healthcheck"
+"""Whoever does not know it says so, which is an answer, too."""
 
 _DISTRUST_SECONDS: Final = float("inf")
 """As long as any rest may be: who sends wrong data answers well otherwise."""
@@ -185,6 +190,7 @@ class UpstreamClient:
     :param agent: Sends requests as they are.
     :param bases: URLs, without a slash at their end.
     :param told: Called when an upstream begins to rest, and when it is well again: its URL, and whether it is well.
+    :param answered: Called for each answer of an upstream that is not in trouble.
     """
 
     def __init__(
@@ -194,11 +200,13 @@ class UpstreamClient:
         bases: Sequence[str],
         times: UpstreamTimes,
         told: Callable[[str, bool], object] = lambda _base, _well: None,
+        answered: Callable[[], object] = lambda: None,
     ) -> None:
         self._agent = agent
         self._clock = clock
         self._times = times
         self._turns = UpstreamTurns(bases, clock, times.longest_rest, told)
+        self._answered = answered
 
     @property
     def preferred(self) -> str:
@@ -242,13 +250,33 @@ class UpstreamClient:
         raise UpstreamUnavailable("; ".join(failures))
 
     def _is_well(self, answer: Exchange) -> bool:
-        if answer.status not in _IN_TROUBLE:
+        if answer.status not in IN_TROUBLE:
             self._turns.answered(answer.base)
+            self._answered()
             return True
         lines = answer.response.headers.getAllRawHeaders()
         asked = retry_after_seconds(((name, line) for name, every in lines for line in every), self._clock.seconds())
         self._turns.failed(answer.base, asked or 0.0)
         return False
+
+    async def probe(self, seconds: float) -> None:
+        """
+        Ask every upstream whether it works: ``answered`` is told of each one that does.
+
+        :param seconds: What is not said by then is not waited for.
+        """
+        bases = self._turns.order(trial=False)
+        # When it is cancelled, so is each of them.
+        await DeferredList([Deferred.fromCoroutine(self._probe(base, seconds)) for base in bases])
+
+    async def _probe(self, base: str, seconds: float) -> None:
+        sending = self._agent.request(b"GET", f"{base}{_HEALTH}".encode("ascii"), Headers(), None)
+        with suppress(CancelledError, *_NOT_SENT, *_NO_ANSWER):
+            answer = Exchange(base, await Attempt(sending, self._clock, seconds, lambda: None).answer)
+            answer.abandon()
+            if answer.status not in IN_TROUBLE:
+                self._turns.answered(base)
+                self._answered()
 
     async def follow(self, base: str, url: str, headers: Headers) -> Exchange:
         """

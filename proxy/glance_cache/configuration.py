@@ -8,6 +8,7 @@ from typing import Final
 
 from glance_cache.fill_options import FillSettings
 from glance_cache.hit_options import HitSettings
+from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import (
     CacheListenSettings,
     CacheSettings,
@@ -57,6 +58,7 @@ GLANCE_CACHE: Final = Program(
         RoomSettings,
         HitSettings,
         FillSettings,
+        OfflineSettings,
         PrefetchSettings,
         ServiceUserSettings,
         AuthSettings,

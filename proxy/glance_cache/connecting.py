@@ -39,11 +39,13 @@ def make_client(
     settings: UpstreamSettings,
     tls: ClientTls,
     told: Callable[[str, bool], None],
+    answered: Callable[[], None],
 ) -> UpstreamClient:
     """
     Make the client.
 
     :param told: Called with the URL of an upstream, and whether it works, when that changes.
+    :param answered: Called for each answer of an upstream that is not in trouble.
     """
     agent = UpstreamAgent(reactor, connections, float(settings.connect_seconds), tls)
     times = UpstreamTimes(
@@ -53,4 +55,4 @@ def make_client(
         settings.progress_bytes,
         float(settings.longest_rest_seconds),
     )
-    return UpstreamClient(agent, reactor, settings.urls, times, told)
+    return UpstreamClient(agent, reactor, settings.urls, times, told, answered)

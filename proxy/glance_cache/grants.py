@@ -3,61 +3,41 @@ Who may read which image, for how long, and what ends it early.
 
 A grant is the upstream's own answer to "may these credentials download this image now?", remembered for a short
 while. It lives in the memory of this process only.
+
+Note [Living on]
+
+While no upstream can be reached, a grant whose time is over may be used for a while longer, the grace. It has three
+ends before that: something happened to the image (an event, a change by way of this node), the upstream refused it, or
+its token ended. A subscription that begins anew is none: what was missed is not known, so the upstream is asked first,
+and only where it says nothing the grant lives on.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections import OrderedDict
 from typing import Final
 from weakref import WeakValueDictionary
 
-from attrs import frozen
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from attrs import evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from glance_cache.errors import ImageUnsteady
+from glance_cache.credential_keys import CredentialKeys
+from glance_cache.errors import ImageUnsteady, UpstreamRefused, UpstreamUnavailable
+from glance_cache.grant import Expiry, Grant, Holder, ISeconds, LivingOn, Mark, Marks
+from glance_cache.grant_probe import Probe
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.reach import says_nothing
+from glance_tx.errors import FactualError
+
+__all__ = ["MOST_GRANTS", "Grant", "Grants"]
 
 MOST_GRANTS: Final = 100_000
 """Grants remembered at once; beyond it the oldest goes. One takes about half a KiB."""
 
 _TRIES: Final = 3
 """How often the upstream is asked for one grant, where each answer was void when it came."""
-
-
-class _Generation:
-    """
-    A time in which nothing happened to an image, nor to who may read it.
-
-    :ivar ended: Something did.
-    """
-
-    def __init__(self) -> None:
-        self.ended = False
-
-
-@frozen
-class Grant:
-    """
-    The right to read one image.
-
-    :param facts: What its data is; ``None`` where the download is allowed and there is nothing to cache.
-    :param ends_at: By the clock of `Grants`.
-    """
-
-    facts: ImageFacts | None
-    ends_at: float
-    _generation: _Generation
-
-    @property
-    def revoked(self) -> bool:
-        """
-        Whether it ended before its time.
-        """
-        return self._generation.ended
 
 
 class Grants:
@@ -68,28 +48,37 @@ class Grants:
     first may leave without taking the answer from the others.
 
     :param ttl_seconds: How long a grant lives, from when the upstream was asked; 0 asks it each time.
-    :param secret: Keys of the table are made with it, so that they tell nothing of a token.
+    :param keys: Of the table.
     :param most_grants: Remembered at once; beyond that the oldest goes.
+    :param living_on: How grants live on; ``None`` where they do not.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
         upstream: IUpstream,
-        clock: IReactorTime,
+        clock: ISeconds,
         ttl_seconds: float,
-        secret: bytes,
+        keys: CredentialKeys,
         most_grants: int = MOST_GRANTS,
+        living_on: LivingOn | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._ttl_seconds = ttl_seconds
-        self._secret = secret
+        self._keys = keys
         self._most_grants = most_grants
+        self._living_on = living_on
         self._grants: OrderedDict[bytes, Grant] = OrderedDict()
-        self._probes: dict[bytes, _Probe] = {}
-        self._running: set[_Probe] = set()
+        self._probes: dict[bytes, Probe] = {}
+        self._running: set[Probe] = set()
         # Held by grants and probes: what nobody has a grant for is not here.
-        self._generations: WeakValueDictionary[str, _Generation] = WeakValueDictionary()
+        self._generations: WeakValueDictionary[str, Mark] = WeakValueDictionary()
+        self._holders: WeakValueDictionary[bytes, Holder] = WeakValueDictionary()
+        self._era = Mark()
+        self._image_eras: WeakValueDictionary[str, Mark] = WeakValueDictionary()
+        self._learning: set[Deferred[None]] = set()
 
     @property
     def count(self) -> int:
@@ -109,20 +98,63 @@ class Grants:
         :raises UpstreamUnavailable: Nobody can be asked.
         :raises ImageUnsteady: Something happened to the image each time the upstream was asked.
         """
-        key = self._key(image_id, credentials)
+        holder = self._keys.of(credentials)
+        key = holder + image_id.encode()
         for _ in range(_TRIES):
             grant = self._grants.get(key)
-            if grant is not None and not grant.revoked and grant.ends_at > self._clock.seconds():
+            if grant is not None and not grant.revoked and self.seconds_left(grant) > 0:
                 return grant
+            if (left := self._left_offline(image_id, key)) is not None:
+                return left
             probe = self._probes.get(key)
-            if probe is None or probe.generation.ended:
-                probe = self._ask(key, image_id, credentials)
-            facts = await probe.wait()
-            grant = Grant(facts, probe.asked_at + self._ttl_seconds, probe.generation)
+            if probe is None or probe.marks.void:
+                probe = self._ask(key, holder, image_id, credentials)
+            grant = await self._outcome(probe, image_id, key)
             if not grant.revoked:
                 return grant
             # The answer may be of before: the upstream is asked again.
         raise ImageUnsteady(image_id)
+
+    async def _outcome(self, probe: Probe, image_id: str, key: bytes) -> Grant:
+        """
+        Wait for the upstream's answer, and give what lives on where there is none.
+        """
+        lives_on, waiting = self._living_on, probe.wait()
+        if lives_on is None or self._kept(image_id, key) is None:
+            return probe.grant(await waiting, self._ttl_seconds)
+        try:
+            return probe.grant(await lives_on.reach.unless_offline(waiting), self._ttl_seconds)
+        except (UpstreamUnavailable, UpstreamRefused) as error:
+            if says_nothing(error) and await lives_on.reach.is_lost():
+                if self._probes.get(key) is probe:  # whoever asks when the upstream is back does not wait for it
+                    del self._probes[key]
+                grant = self._kept(image_id, key)
+                if grant is not None:
+                    return grant
+            raise
+
+    def seconds_left(self, grant: Grant) -> float:
+        """
+        Tell for how long a grant counts, if nothing happens; 0 or less for one whose time is over.
+        """
+        return grant.ends_with_holder(grant.ends_at) - self._clock.seconds()
+
+    def _left_offline(self, image_id: str, key: bytes) -> Grant | None:
+        return self._kept(image_id, key) if self._living_on is not None and self._living_on.reach.offline else None
+
+    def _kept(self, image_id: str, key: bytes) -> Grant | None:
+        """
+        Find a grant that may live on now. See Note [Living on].
+        """
+        grant, lives_on = self._grants.get(key), self._living_on
+        if grant is None or lives_on is None or grant.marks.over:
+            return None
+        ends_at = grant.ends_with_holder(grant.ends_at + lives_on.grace_seconds)
+        if ends_at <= self._clock.seconds():
+            return None
+        image_era = self._image_eras.setdefault(image_id, Mark())
+        marks = evolve(grant.marks, era=self._era, image_era=image_era)
+        return evolve(grant, ends_at=ends_at, marks=marks, offline=True)
 
     def revoke(self, image_id: str) -> None:
         """
@@ -142,95 +174,112 @@ class Grants:
             self.revoke(image_id)
         self._grants.clear()
 
+    def doubt(self, image_id: str) -> None:
+        """
+        Have the upstream asked anew for an image, also where an answer is under way: it may have been changed.
+
+        :param image_id: In lower case.
+        """
+        image_era = self._image_eras.pop(image_id, None)
+        if image_era is not None:
+            image_era.ended = True
+
+    def doubt_all(self) -> None:
+        """
+        Have the upstream asked anew for everything, also where an answer is under way: changes may have been missed.
+        """
+        self._era.ended = True
+        self._era = Mark()
+        if self._living_on is None:
+            self._grants.clear()
+
+    def refused(self, credentials: UpstreamCredentials, status: int, image_id: str | None = None) -> None:
+        """
+        Take note that the upstream refused something to somebody, whatever it was: 401 ends all grants of these
+        credentials, 403 and 404 the one for that image.
+        """
+        self._refused(self._keys.of(credentials), status, image_id)
+
+    def _refused(self, holder: bytes, status: int, image_id: str | None) -> None:
+        if status == 401:
+            ended = self._holders.pop(holder, None)
+            if ended is not None:
+                ended.ended = True
+        if image_id is not None:
+            self._grants.pop(holder + image_id.encode(), None)
+
     def stop(self) -> None:
         """
         Ask no more; whoever waits for an answer is cancelled.
         """
         for probe in tuple(self._running):
             probe.cancel()
+        for learning in tuple(self._learning):
+            learning.cancel()
 
-    def _key(self, image_id: str, credentials: UpstreamCredentials) -> bytes:
-        mac = hmac.new(self._secret, digestmod=hashlib.sha256)
-        for part in (image_id, credentials.auth_token, credentials.storage_token, credentials.service_token):
-            text = b"" if part is None else part.encode()
-            # The length keeps ("ab", "c") and ("a", "bc") apart, the flag an empty header and none.
-            mac.update(b"%d:%d:" % (part is not None, len(text)))
-            mac.update(text)
-        return mac.digest()
-
-    def _ask(self, key: bytes, image_id: str, credentials: UpstreamCredentials) -> _Probe:
-        generation = self._generations.setdefault(image_id, _Generation())
+    def _ask(self, key: bytes, holder: bytes, image_id: str, credentials: UpstreamCredentials) -> Probe:
+        generation = self._generations.setdefault(image_id, Mark())
+        image_era = self._image_eras.setdefault(image_id, Mark())
+        marks = Marks(generation, self._holders.setdefault(holder, Holder()), self._era, image_era)
         asked_at = self._clock.seconds()
         asking = Deferred.fromCoroutine(self._upstream.authorize(image_id, credentials))
-        probe = self._probes[key] = _Probe(generation, asked_at, asking)
+        probe = self._probes[key] = Probe(marks, asked_at, asking)
         self._running.add(probe)
-        asking.addBoth(self._answered, key, probe)
+        asking.addBoth(self._answered, key, probe, _Question(image_id, holder, credentials))
         return probe
 
-    def _answered(self, answer: ImageFacts | Failure | None, key: bytes, probe: _Probe) -> None:
+    def _answered(self, answer: ImageFacts | Failure | None, key: bytes, probe: Probe, question: _Question) -> None:
         self._running.discard(probe)
         if self._probes.get(key) is probe:  # and no later one asks for the same
             del self._probes[key]
-        if not isinstance(answer, Failure) and not probe.generation.ended:
-            self._remember(key, Grant(answer, probe.asked_at + self._ttl_seconds, probe.generation))
+        if isinstance(answer, Failure):
+            error = answer.value
+            if isinstance(error, UpstreamRefused) and error.status < 500:
+                self._refused(question.holder, error.status, question.image_id)
+        elif not probe.marks.void:
+            self._remember(key, probe.grant(answer, self._ttl_seconds))
+            self._learn(probe.marks.holder, question.credentials)
         probe.answer(answer)
 
     def _remember(self, key: bytes, grant: Grant) -> None:
-        if self._ttl_seconds <= 0:
+        if self._ttl_seconds <= 0 and self._living_on is None:
             return
         self._grants[key] = grant
         self._grants.move_to_end(key)
         if len(self._grants) > self._most_grants:
             self._grants.popitem(last=False)
 
+    def _learn(self, holder: Holder, credentials: UpstreamCredentials) -> None:
+        """
+        Begin to find out when credentials end; nobody waits for it.
+        """
+        lives_on = self._living_on
+        if holder.asked or lives_on is None or lives_on.expiry is None:
+            return
+        holder.asked = True
+        learning = Deferred.fromCoroutine(self._ask_expiry(lives_on.expiry, holder, credentials))
+        self._learning.add(learning)
+        learning.addErrback(lambda failure: self._log.failure("the end of a token cannot be found out", failure))
+        learning.addBoth(lambda _: self._learning.discard(learning))
 
-class _Probe:
+    async def _ask_expiry(self, expiry: Expiry, holder: Holder, credentials: UpstreamCredentials) -> None:
+        try:
+            seconds_left = await expiry(credentials)
+        except CancelledError:
+            return
+        except FactualError:
+            holder.asked = False  # perhaps next time
+            return
+        if seconds_left is not None:
+            holder.expires_at = self._clock.seconds() + seconds_left
+
+
+@frozen
+class _Question:
     """
-    One question to the upstream, and everybody who waits for its answer.
-
-    :ivar generation: Of the image when the upstream was asked; once it has ended, the answer may be of before.
+    What the upstream was asked.
     """
 
-    def __init__(self, generation: _Generation, asked_at: float, asking: Deferred[ImageFacts | None]) -> None:
-        self.generation = generation
-        self.asked_at = asked_at
-        self._asking = asking
-        self._answer: list[ImageFacts | Failure | None] = []
-        self._waiting: list[Deferred[ImageFacts | None]] = []
-
-    def wait(self) -> Deferred[ImageFacts | None]:
-        """
-        Wait for the answer; cancelling that concerns nobody else.
-        """
-        waiter: Deferred[ImageFacts | None] = Deferred(self._forget)
-        self._waiting.append(waiter)
-        self._pass_on()
-        return waiter
-
-    def answer(self, answer: ImageFacts | Failure | None) -> None:
-        """
-        Take the answer, or the failure, for everybody.
-        """
-        self._answer = [answer]
-        self._pass_on()
-
-    def cancel(self) -> None:
-        """
-        Ask no more.
-        """
-        self._asking.cancel()
-
-    def _pass_on(self) -> None:
-        for answer in self._answer:
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                if waiter.called:  # cancelled by one before it
-                    continue
-                if isinstance(answer, Failure):
-                    waiter.errback(Failure(answer.value))
-                else:
-                    waiter.callback(answer)
-
-    def _forget(self, waiter: Deferred[ImageFacts | None]) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
+    image_id: str
+    holder: bytes
+    credentials: UpstreamCredentials

@@ -10,7 +10,7 @@ from typing import Final
 from twisted.web.http import stringToDatetime
 from twisted.web.http_headers import Headers
 
-__all__ = ["HOP_BY_HOP", "end_to_end", "retry_after_seconds"]
+__all__ = ["HOP_BY_HOP", "STALE", "end_to_end", "retry_after_seconds"]
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -26,6 +26,9 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 """Names that concern one connection only (RFC 9110 section 7.6.1)."""
+
+STALE: Final = ("Warning", '110 - "Response is Stale"')
+"""Says that nobody could be asked whether an answer still holds (RFC 7234 section 5.5.1)."""
 
 
 def end_to_end(headers: Headers) -> Iterator[tuple[bytes, bytes]]:

@@ -127,7 +127,7 @@ class ImageRoutes:
             refusal = str(error)
         info, job = self._info(image_id, grant), await self._job(image_id)
         outcome, why = _outcome(grant, refusal, info)
-        left = None if grant is None else round(max(0.0, grant.ends_at - self._tools.now()), 1)
+        left = None if grant is None else round(max(0.0, self._tools.grants.seconds_left(grant)), 1)
         return json_response(
             {
                 "image_id": image_id,

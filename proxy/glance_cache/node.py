@@ -41,7 +41,9 @@ from glance_cache.links import Links
 from glance_cache.management import mount_management
 from glance_cache.management_tools import ManagementTools
 from glance_cache.managers import Managers
+from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
+from glance_cache.outage import Outage
 from glance_cache.own import FixedCredentials, KeystoneCredentials
 from glance_cache.pace import Bandwidth
 from glance_cache.passthrough import PassThrough
@@ -49,6 +51,7 @@ from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.prefetch_run import PrefetchTools
 from glance_cache.projects import Projects
+from glance_cache.reach import PROBE_SECONDS
 from glance_cache.recheck import Recheck, RecheckTools
 from glance_cache.room_options import RoomSettings
 from glance_cache.routes import ClientRoutes, without_minor_version
@@ -157,7 +160,15 @@ class Node:
             self._upstreams.told(url, is_well)
             shown(url, is_well)
 
-        self._client = make_client(reactor, self._connections, upstream, upstream_tls, told)
+        self._outage = Outage(
+            reactor,
+            settings[OfflineSettings],
+            self.edge.metrics,
+            lambda: self._client.probe(PROBE_SECONDS),
+            None if identity.strategy is None else identity.strategy.identity,
+        )
+        answered = self._outage.answered
+        self._client = make_client(reactor, self._connections, upstream, upstream_tls, told, answered)
         self._upstream = GlanceUpstream(self._client, reactor)
         self.events = Events(cache_settings.event_clients)
         self._entries = self._make_entries()
@@ -168,7 +179,8 @@ class Node:
         series = cache(answers.labels)
         self._tally = Tally(self._hits, lambda state: series(state).inc())
         self._recipients = self._make_recipients()
-        self._grants = Grants(self._upstream, reactor, float(cache_settings.grant_ttl_seconds), secrets.token_bytes(32))
+        ttl_seconds, outage = float(cache_settings.grant_ttl_seconds), self._outage
+        self._grants = Grants(self._upstream, outage.uptime, ttl_seconds, outage.keys, living_on=outage.living_on)
         self._fills = self._make_fills()
         self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
@@ -411,6 +423,7 @@ class Node:
         await self._changes.stop()
 
     async def _stop_work(self) -> None:
+        self._outage.stop()
         self._grants.stop()
         if self._projects is not None:
             self._projects.stop()

@@ -14,6 +14,7 @@ from glance_cache.cache import Cache, CacheState, Served
 from glance_cache.entries import EntryStore
 from glance_cache.errors import FolderUnusable, ImageUnsteady, UpstreamRefused
 from glance_cache.grants import Grants
+from glance_cache.headers import STALE
 from glance_cache.interfaces import ImageFacts, UpstreamCredentials
 from glance_cache.passthrough import PassThrough
 from glance_cache.projects import Projects
@@ -32,6 +33,7 @@ __all__ = ["ClientRoutes", "IHitCounter", "credentials_of", "is_image_id", "with
 
 _OCTETS: Final = "application/octet-stream"
 _DATA: Final = frozenset({200, 206})
+_HITS: Final = frozenset({CacheState.HIT, CacheState.OFFLINE})
 _TRIES: Final = 3
 """How often a grant is asked for, where each one was revoked before the first byte went out."""
 
@@ -153,7 +155,11 @@ class ClientRoutes:
                 if facts is None or not facts.size:
                     break
                 part = requested_range(request.header("Range"), request.header("Content-Range"), facts.size)
-                served = await self._cache.open(facts, credentials, part)
+                served: Served | None
+                if grant.offline:
+                    served = await self._cache.open_offline(facts, part)
+                else:
+                    served = await self._cache.open(facts, credentials, part)
                 if served is None:
                     return await self._bypass(request, facts.size)
                 if not grant.revoked:
@@ -186,16 +192,24 @@ class ClientRoutes:
 
     async def other(self, request: Request) -> Response:
         """
-        Everything else. What may have changed an image, or who may read it, ends the grants for it, however it ended.
+        Everything else. What has changed an image, or who may read it, ends the grants for it; what may have, has the
+        upstream asked anew.
         """
         image_id = _changed_image(request)
         if image_id is not None and request.method == b"PUT" and request.path.endswith(b"/file"):
             request.begin_transfer(UPLOAD)
-        try:
+        if image_id is None:
             return await self._passthrough.relay(request)
-        finally:
-            if image_id is not None:
-                self._grants.revoke(image_id)
+        try:
+            response = await self._passthrough.relay(request)
+        except BaseException:
+            self._grants.doubt(image_id)
+            raise
+        if response.status < 400:
+            self._grants.revoke(image_id)
+        else:
+            self._grants.doubt(image_id)
+        return response
 
     async def _bypass(self, request: Request, size: int | None) -> Response:
         response = await self._passthrough.relay_data(request, size)
@@ -214,7 +228,9 @@ class ClientRoutes:
         if part is not None:
             headers.append(("Content-Range", content_range(part, facts.size)))
         length = facts.size if part is None else part.length
-        counted = part is None and served.state is CacheState.HIT
+        if served.state is CacheState.OFFLINE:
+            headers.append(STALE)
+        counted = part is None and served.state in _HITS
         # From now on, beside the body: whoever asks has a grant, so that tokens made up cost no question here.
         project: Callable[[], str | None] = _no_project
         if counted and self._projects is not None:

@@ -18,6 +18,7 @@ from twisted.web.server import Site
 from glance_cache.agent import UpstreamAgent
 from glance_cache.cache import Cache
 from glance_cache.client import UpstreamClient, UpstreamTimes
+from glance_cache.credential_keys import CredentialKeys
 from glance_cache.entries import EntryStore
 from glance_cache.errors import EntryCorrupt
 from glance_cache.eviction import LeastFrequentlyUsed
@@ -86,7 +87,7 @@ class NodeTestCase(ServingTestCase):
             reactor,
             self.corrupt.append,
         )
-        self.grants = Grants(self.upstream, reactor, self.grant_seconds, b"secret")
+        self.grants = Grants(self.upstream, reactor, self.grant_seconds, CredentialKeys(b"secret"))
         self.fills = Fills(FillTools(self.upstream, self.entries, self.lanes, reactor, 60, self.own_credentials))
         self.cache = Cache(self.entries, self.fills)
         passthrough = PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls))
