@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ports import free_port
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 ADMIN = "admin-token"
 ALICE = "alice-token"
@@ -119,11 +119,10 @@ class DaemonProcess:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise AssertionError(f"{self.name} ended while it started:\n{self.log()}")
-            try:
+            with contextlib.suppress(OSError):
                 if self.ask("GET", "/healthcheck", None).status == 200:
                     return
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise AssertionError(f"{self.name} does not answer:\n{self.log()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -9,7 +9,17 @@ import socket
 import threading
 import time
 
+from attrs import field, frozen
+
+from tests.ports import free_port
+
 _PIECE_BYTES = 64 * 1024
+
+
+@frozen
+class _Hold:
+    limit_bytes: int
+    over: threading.Event = field(factory=threading.Event)
 
 
 class Relay:
@@ -23,12 +33,31 @@ class Relay:
     def __init__(self, port: int) -> None:
         self.passed_bytes = 0
         self.bytes_per_second: float | None = None
+        self._hold: _Hold | None = None
         self._upstream_port = port
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
+        self.port: int = free_port()
+        self._listening = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self, limit_bytes: int) -> None:
+        """
+        From now on have each connection stop when so many bytes came by it from the upstream, until `release`. What
+        is small passes meanwhile, so a test can do what it likes while a transfer is under way.
+
+        :param limit_bytes: The last 64 KiB of them may be held, too.
+        """
+        self.release()
+        self._hold = _Hold(limit_bytes)
+
+    def release(self) -> None:
+        """
+        Hold nothing any more.
+        """
+        if self._hold is not None:
+            self._hold.over.set()
+            self._hold = None
 
     def reopen(self) -> None:
         """
@@ -46,6 +75,7 @@ class Relay:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.cut()
+        self.release()
 
     def cut(self) -> None:
         """
@@ -85,12 +115,21 @@ class Relay:
             threading.Thread(target=self._pass_on, args=(upstream, client, True), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
+        hold, since_hold = self._hold, 0
         with contextlib.suppress(OSError):
             while data := source.recv(_PIECE_BYTES):
                 if counted:
-                    with self._lock:
-                        self.passed_bytes += len(data)
-                        if self.bytes_per_second is not None:
-                            time.sleep(len(data) / self.bytes_per_second)
+                    if hold is not self._hold:
+                        hold, since_hold = self._hold, 0
+                    since_hold += len(data)
+                    if hold is not None and since_hold > hold.limit_bytes:
+                        hold.over.wait()
+                    self._count(len(data))
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self.passed_bytes += size
+            if self.bytes_per_second is not None:
+                time.sleep(size / self.bytes_per_second)

@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from glance_tx.streaming.units import MiB
 from tests.functional.daemons import ALICE, CACHE_CONFIG, TOKENS
 from tests.functional.test_cache import SIZE, CacheTestCase
 
@@ -130,13 +131,12 @@ class EndTests(CacheTestCase):
         """
         After SIGTERM nobody new is let in, and who is being served gets all of it.
         """
-        self.relay.bytes_per_second = 20_000_000
         with ThreadPoolExecutor(2) as pool:
-            download = pool.submit(self.download)
-            self.relay.wait_for(SIZE // 4)
+            download = self.begin(pool, SIZE // 4)
             ending = pool.submit(self.cache.stop)
             self.wait_for(lambda: not self.reachable())
             self.assertFalse(download.done())
+            self.relay.release()
             self.assert_right(download.result(), "fill")
             self.assertEqual(ending.result(), 0)
         self.assertNotIn("Traceback", self.cache.log())
@@ -157,13 +157,12 @@ class EndTests(CacheTestCase):
         self.cache.stop()
         self.cache.config = self.cache.config.replace("[DEFAULT]\n", "[DEFAULT]\ngraceful_shutdown_timeout = 1\n")
         self.cache.start()
-        self.relay.bytes_per_second = 6_000_000
         with ThreadPoolExecutor(1) as pool:
-            download = pool.submit(self.download)
-            self.relay.wait_for(SIZE // 3)
+            download = self.begin(pool, SIZE // 3)
             self.assertEqual(self.cache.stop(), 0)
             self.assertIsInstance(download.exception(), http.client.IncompleteRead | ConnectionError)
         self.assertNotIn("Traceback", self.cache.log())
-        self.relay.bytes_per_second = None
+        self.relay.release()
         self.cache.start()
         self.assert_right(self.download(ALICE), "fill")
+        self.assertLess(self.relay.passed_bytes, SIZE + 3 * MiB)

@@ -96,8 +96,8 @@ class DeathTests(WorkersTestCase):
             self.wait_for(lambda image_id=second: self.status(image_id) == "queued")  # type: ignore[misc]
             connections[second] = self.begin_upload(second)
         os.kill(self.writer_of(first), signal.SIGKILL)
-        self.wait_for(lambda: self.status(first) == "queued", 10)
-        self.wait_for(lambda: not any(first in name for name in self.stored()), 10)
+        self.wait_for(lambda: self.status(first) == "queued")
+        self.wait_for(lambda: not any(first in name for name in self.stored()))
         self.assertEqual(self.status(second), "saving")
         self.assertEqual(self.upload(first), 204)
         connections[second].sendall(DATA[len(DATA) // 2 :])
