@@ -75,7 +75,7 @@ def answers_view(tally: Tally) -> Mapping[str, object]:
     served = answers.total()
     return {
         "answers": dict(answers),
-        "hit_ratio": round(answers["hit"] / served, 4) if served else None,
+        "hit_ratio": round(tally.from_cache / served, 4) if served else None,
         "hits": {"since_start": tally.hits, "bytes_since_start": tally.hit_bytes},
     }
 

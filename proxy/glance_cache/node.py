@@ -393,6 +393,7 @@ class Node:
             hits=self._hits,
             changes=self._changes,
             listens=self._subscription is not None,
+            offline_since=self._outage.offline_since,
             account=self._entries.account,
         )
 

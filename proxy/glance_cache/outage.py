@@ -93,6 +93,13 @@ class Outage:
             return None
         return LivingOn(self.reach, self._grace_seconds, self._expiry)
 
+    def offline_since(self) -> float | None:
+        """
+        Tell since when no upstream can be reached, in seconds since the epoch; ``None`` where one can, or nothing lives
+        on.
+        """
+        return None if self.reach is None else self.reach.offline_since
+
     def answered(self) -> None:
         """
         Take note of an answer of an upstream.

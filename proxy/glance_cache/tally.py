@@ -62,6 +62,13 @@ class Tally:
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
         self._minutes: deque[Minute] = deque(maxlen=_MINUTES)
 
+    @property
+    def from_cache(self) -> int:
+        """
+        How many data answers came from the cache, those to whom a permission lived on included.
+        """
+        return self.answers["hit"] + self.answers["offline"]
+
     def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
         See `IHitCounter.record`.
@@ -81,7 +88,7 @@ class Tally:
         """
         Take note of how things are; to be done every second.
         """
-        sample = _Sample(now, self.answers.total(), self.answers["hit"], self.hits, self.hit_bytes)
+        sample = _Sample(now, self.answers.total(), self.from_cache, self.hits, self.hit_bytes)
         before = self._samples[-1] if self._samples else _Sample(now, 0, 0, 0, 0)
         self._samples.append(sample)
         began = now - now % 60

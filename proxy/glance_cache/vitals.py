@@ -4,7 +4,7 @@ What a node depends on, and how that does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, frozen
 
@@ -54,6 +54,7 @@ class Vitals:
     Whether all that a node needs is there.
 
     :param listens: Whether the node is to hear of changes at all.
+    :param offline_since: Tells since when no upstream can be reached, in seconds since the epoch.
     """
 
     upstreams: Upstreams
@@ -61,6 +62,7 @@ class Vitals:
     hits: HitCounter
     changes: ImageChanges
     listens: bool
+    offline_since: Callable[[], float | None]
     account: SpaceAccount
 
     def view(self) -> Mapping[str, object]:
@@ -74,6 +76,7 @@ class Vitals:
                 "reachable": self.hits.index_reachable,
                 "unsent": self.hits.unsent,
             },
+            "offline_since": self.offline_since(),
             "changes_heard": self.changes.listening if self.listens else None,
             "disk_full": self.account.disk.full,
         }

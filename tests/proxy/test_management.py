@@ -120,7 +120,11 @@ class ManagementTestCase(NodeTestCase):
             own=self.credentials if self.has_credentials else None,
             totals=lambda image_id: self.totals.get(image_id, HitTotals()),
             top=lambda most: dict(list(self.totals.items())[:most]),
-            health=lambda: {"upstreams": [], "index": {"kind": "sqlite", "reachable": True, "unsent": 0}},
+            health=lambda: {
+                "upstreams": [],
+                "index": {"kind": "sqlite", "reachable": True, "unsent": 0},
+                "offline_since": None,
+            },
             now=reactor.seconds,
             queue_limit=3,
         )

@@ -163,7 +163,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(len(minutes), 180)
         self.assertEqual([b.at - a.at for a, b in itertools.pairwise(minutes)], [60.0] * 179)
         self.assertEqual(set(minutes[:-1]), {Minute(m.at, 60, 30, 300) for m in minutes[:-1]})
-        tally.count("hit")
+        tally.count("offline")
         tally.sample(100.0)
         self.assertEqual(
             tally.minutes()[-1],

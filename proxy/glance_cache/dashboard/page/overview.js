@@ -122,7 +122,9 @@ function banners(model) {
     const when = model.indexReadAt === null ? "" : ` What is shown of them is from ${clock(model.indexReadAt)}.`;
     found.push({ key: "index", text: `${indexName(health.index.kind)} does not answer: images are served, and hits kept, but queue and numbers of all nodes stand still.${when}` });
   }
-  if (health.upstreams.length > 0 && health.upstreams.every((upstream) => !upstream.well)) {
+  if (health.offline_since !== null) {
+    found.push({ key: "offline", text: `Offline since ${clock(health.offline_since)}: no upstream can be reached. Images that are here are served to whoever was permitted to have them; nothing else can be fetched.` });
+  } else if (health.upstreams.length > 0 && health.upstreams.every((upstream) => !upstream.well)) {
     found.push({ key: "upstreams", text: "No upstream answers: what is not here cannot be fetched." });
   }
   if (health.disk_full) found.push({ key: "disk", text: "The disk has no room for fills: images are passed on, and not kept." });
