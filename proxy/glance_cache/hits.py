@@ -107,6 +107,17 @@ class HitCounter:
         """
         return self._totals.get(image_id, HitTotals())
 
+    def whole(self) -> HitTotals:
+        """
+        Tell what this node counted for all images together, itself and before.
+        """
+        images = [totals for key, totals in self._totals.items() if is_image_key(key)]
+        return HitTotals(
+            sum(totals.hits for totals in images),
+            sum(totals.bytes_sent for totals in images),
+            max((totals.last_at for totals in images), default=0.0),
+        )
+
     def top(self, most: int) -> Mapping[str, HitTotals]:
         """
         Tell the images with most hits on this node, so many of them.

@@ -22,7 +22,7 @@ from glance_cache.index_redis_jobs import (
     job_text,
     read_jobs,
 )
-from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_cache.interfaces import Announcement, HitTotals, ICacheIndex
 from glance_cache.jobs import Job
 from glance_tx.redis.client import RedisClient
 from glance_tx.redis.errors import RedisUnavailable
@@ -58,6 +58,24 @@ _NODES: Final = "return cjson.encode(redis.call('SMEMBERS', KEYS[1]))"
 _SOME: Final = "return cjson.encode(redis.call('HMGET', KEYS[1], unpack(ARGV)))"
 _PAGE: Final = "return cjson.encode(redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]))"
 
+# By the clock of Redis alone: those of nodes may differ.
+_ANNOUNCE: Final = """
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], now[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+"""
+_ANNOUNCED: Final = """
+local now, found, known = tonumber(redis.call('TIME')[1]), {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #known, 2 do
+  local at, kept, report = string.match(known[i + 1], '^(%d+) (%d+) (.*)$')
+  if not at or now > at + kept then
+    redis.call('HDEL', KEYS[1], known[i])
+  else
+    found[#found + 1] = {known[i], tonumber(at), report}
+  end
+end
+return cjson.encode(found)
+"""
+
 # Redis does one thing at a time: few enough to keep it from its other callers for some milliseconds at most.
 _AT_ONCE: Final = 500
 
@@ -67,7 +85,8 @@ class RedisIndex:
     """
     Keeps the index in a Redis, under these keys: ``<prefix>:nodes``, a set of names; ``<prefix>:hits:<node>``, a hash
     of an image's totals each, as text; ``<prefix>:jobs:<node>``, ``<prefix>:queued:<node>`` and
-    ``<prefix>:running:<node>``, see `glance_cache.index_redis_jobs`.
+    ``<prefix>:running:<node>``, see `glance_cache.index_redis_jobs`; ``<prefix>:announced``, a hash of what nodes
+    say of themselves.
 
     :param client: Leads to it.
     """
@@ -102,25 +121,25 @@ class RedisIndex:
         """
         await self._within_deadline(self._forget_hits(node, keys))
 
-    async def hits_by(self, prefix: str) -> Mapping[str, HitTotals]:
+    async def all_hits(self) -> Mapping[str, Mapping[str, HitTotals]]:
         """
         See `ICacheIndex`.
         """
-        nodes = await self._within_deadline(self._all_hits())
-        sums: dict[str, HitTotals] = {}
-        for counted in nodes.values():
-            for key, totals in counted.items():
-                if key.startswith(prefix):
-                    name = key.removeprefix(prefix)
-                    sums[name] = totals.plus(sums.get(name, HitTotals()))
-        return sums
+        return await self._within_deadline(self._all_hits())
 
-    async def hits_by_node(self) -> Mapping[str, HitTotals]:
+    async def announce(self, node: str, report: Mapping[str, object], kept_seconds: int) -> None:
         """
         See `ICacheIndex`.
         """
-        nodes = await self._within_deadline(self._all_hits())
-        return {node: _sum(t for key, t in counted.items() if is_image_key(key)) for node, counted in nodes.items()}
+        words = [node, str(kept_seconds), orjson.dumps(report).decode()]
+        await self._within_deadline(self._eval(_ANNOUNCE, [self._key("announced")], words))
+
+    async def announced(self) -> Sequence[Announcement]:
+        """
+        See `ICacheIndex`.
+        """
+        found = await self._within_deadline(self._ask(_ANNOUNCED, self._key("announced")))
+        return sorted((Announcement(node, at, orjson.loads(text)) for node, at, text in found), key=lambda a: a.node)
 
     async def _all_hits(self) -> Mapping[str, Mapping[str, HitTotals]]:
         return {node: await self._node_hits(node) for node in await self._ask(_NODES, self._key("nodes"))}
@@ -243,13 +262,6 @@ class RedisIndex:
 def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
-
-
-def _sum(totals: Iterable[HitTotals]) -> HitTotals:
-    whole = HitTotals()
-    for part in totals:
-        whole = whole.plus(part)
-    return whole
 
 
 def _totals(pairs: Iterable[tuple[str, str | bool]]) -> Iterator[tuple[str, HitTotals]]:

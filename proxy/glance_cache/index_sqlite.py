@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from glance_cache.errors import IndexUnavailable
 from glance_cache.index_sqlite_jobs import JOBS_SCHEMA, add_jobs, claim_job, list_jobs, update_job
-from glance_cache.interfaces import HitTotals, ICacheIndex
+from glance_cache.interfaces import Announcement, HitTotals, ICacheIndex
 from glance_cache.jobs import Job
 from glance_tx.streaming.interfaces import ILane
 
@@ -41,9 +41,6 @@ INSERT INTO hits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     hits = max(hits, excluded.hits),
     bytes_sent = max(bytes_sent, excluded.bytes_sent),
     last_at = max(last_at, excluded.last_at)
-"""
-_SUM_BY_NODE: Final = """
-SELECT node, sum(hits), sum(bytes_sent), max(last_at) FROM hits WHERE NOT instr(image_id, ':') GROUP BY node
 """
 _SUM: Final = "SELECT image_id, sum(hits), sum(bytes_sent), max(last_at) FROM hits"
 
@@ -160,6 +157,7 @@ class SqliteIndex:
         self._reactor = reactor
         self._timeout_seconds = timeout_seconds
         self._stopped = False
+        self._announced: dict[str, tuple[Announcement, int]] = {}
 
     async def start(self) -> None:
         """
@@ -187,17 +185,24 @@ class SqliteIndex:
         rows = [(node, key) for key in keys]
         await self._do(lambda db: db.executemany("DELETE FROM hits WHERE node = ? AND image_id = ?", rows).rowcount)
 
-    async def hits_by(self, prefix: str) -> Mapping[str, HitTotals]:
+    async def all_hits(self) -> Mapping[str, Mapping[str, HitTotals]]:
         """
         See `ICacheIndex`.
         """
-        return await self._do(lambda db: _hits_by(db, prefix))
+        return await self._do(_all_hits)
 
-    async def hits_by_node(self) -> Mapping[str, HitTotals]:
+    async def announce(self, node: str, report: Mapping[str, object], kept_seconds: int) -> None:
+        """
+        See `ICacheIndex`. Nobody else reads this index, so it is not written down.
+        """
+        self._announced[node] = (Announcement(node, self._reactor.seconds(), report), kept_seconds)
+
+    async def announced(self) -> Sequence[Announcement]:
         """
         See `ICacheIndex`.
         """
-        return await self._do(lambda db: dict(_totals(db.execute(_SUM_BY_NODE))))
+        now = self._reactor.seconds()
+        return [said for _, (said, kept_seconds) in sorted(self._announced.items()) if now <= said.at + kept_seconds]
 
     async def hits(self, image_ids: Sequence[str] | None = None) -> Mapping[str, HitTotals]:
         """
@@ -293,9 +298,12 @@ def _hits(connection: sqlite3.Connection, image_ids: Sequence[str] | None) -> Ma
     return sums
 
 
-def _hits_by(connection: sqlite3.Connection, prefix: str) -> Mapping[str, HitTotals]:
-    rows = connection.execute(f"{_SUM} WHERE substr(image_id, 1, ?) = ? GROUP BY image_id", (len(prefix), prefix))
-    return {key.removeprefix(prefix): totals for key, totals in _totals(rows)}
+def _all_hits(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, HitTotals]]:
+    nodes: dict[str, dict[str, HitTotals]] = {}
+    rows = connection.execute("SELECT node, image_id, hits, bytes_sent, last_at FROM hits")
+    for node, key, hits, bytes_sent, last_at in rows:
+        nodes.setdefault(node, {})[key] = HitTotals(hits, bytes_sent, last_at)
+    return nodes
 
 
 def _node_hits(connection: sqlite3.Connection, node: str) -> Mapping[str, HitTotals]:

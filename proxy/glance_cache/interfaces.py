@@ -13,6 +13,7 @@ from glance_cache.jobs import Job
 from glance_tx.streaming.interfaces import IBodySource
 
 __all__ = [
+    "Announcement",
     "HitTotals",
     "ICacheIndex",
     "IEvictionPolicy",
@@ -163,6 +164,19 @@ class HitTotals:
         )
 
 
+@frozen
+class Announcement:
+    """
+    What a node said of itself.
+
+    :param at: When, in seconds since the epoch, by the clock of the index.
+    """
+
+    node: str
+    at: float
+    report: Mapping[str, object]
+
+
 class ICacheIndex(Interface):
     """
     What nodes keep about their caches: hits and prefetch queues. Everything in it can be rebuilt or resent.
@@ -210,21 +224,27 @@ class ICacheIndex(Interface):
         :param image_ids: ``None`` for every image known.
         """
 
-    async def hits_by(prefix: str) -> Mapping[str, HitTotals]:
+    async def all_hits() -> Mapping[str, Mapping[str, HitTotals]]:
         """
-        Sum totals over all nodes for what else hits are counted by.
-
-        :param prefix: Of the keys (see `glance_cache.hit_keys`); it is not in the answer.
-        """
-
-    async def hits_by_node() -> Mapping[str, HitTotals]:
-        """
-        Sum totals over all images, for each node.
+        Fetch everything that is known: by node, and there by what hits are counted by (see `glance_cache.hit_sums`).
         """
 
     async def node_hits(node: str) -> Mapping[str, HitTotals]:
         """
         Fetch what is known of one node, whatever it is counted by.
+        """
+
+    async def announce(node: str, report: Mapping[str, object], kept_seconds: int) -> None:
+        """
+        Have nodes know of this one.
+
+        :param report: What they are told; JSON can say it.
+        :param kept_seconds: For how long it counts, unless the node is announced again.
+        """
+
+    async def announced() -> Sequence[Announcement]:
+        """
+        List the nodes whose announcement still counts, in the order of their names.
         """
 
     async def add_jobs(node: str, image_ids: Sequence[str], priority: int, at: float) -> int:

@@ -16,6 +16,7 @@ from glance_cache.fills import Fills
 from glance_cache.grants import Grants
 from glance_cache.interfaces import HitTotals, ICacheIndex, IOwnCredentials, IUpstream
 from glance_cache.jobs import Job, JobState
+from glance_cache.neighbors import Neighbors
 from glance_cache.prefetch import Prefetcher
 from glance_cache.routes import is_image_id
 from glance_tx.web.app import App, BodyRule, Handler
@@ -37,6 +38,7 @@ class ManagementTools:
     :param own: Those credentials.
     :param totals: Tells this node's hits of an image.
     :param top: Tells the images with most hits on this node, so many of them.
+    :param neighbors: The nodes of the index.
     :param health: Shows how that does which the node depends on.
     :param queue_limit: Most jobs in the queue.
     """
@@ -51,6 +53,7 @@ class ManagementTools:
     own: IOwnCredentials | None
     totals: Callable[[str], HitTotals]
     top: Callable[[int], Mapping[str, HitTotals]]
+    neighbors: Neighbors
     health: Callable[[], Mapping[str, object]]
     now: Callable[[], float]
     queue_limit: int = 10_000

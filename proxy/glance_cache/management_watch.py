@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from glance_cache.events import IEventSource
-from glance_cache.hit_keys import HOUR, PROJECT
+from glance_cache.hit_sums import HitSums
 from glance_cache.interfaces import HitTotals
 from glance_cache.management_node import answers_view, disk_view, fill_views, top_view
 from glance_cache.management_tools import ManagementTools, add_path
 from glance_cache.managers import Managers
+from glance_cache.neighbors import neighbor_view
 from glance_cache.tally import Tally
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.web.app import App
@@ -50,6 +51,7 @@ class WatchRoutes:
         Add the routes to an application.
         """
         add_path(app, "/v2/cache/stats", {"GET": self.stats})
+        add_path(app, "/v2/cache/nodes", {"GET": self.nodes})
         add_path(app, "/v2/cache/events", {"GET": self.events})
 
     async def stats(self, request: Request) -> Response:
@@ -58,27 +60,33 @@ class WatchRoutes:
         """
         await self._managers.require(request, "cache_list")
         tools = self._tools
-        known = await tools.index.hits()
-        by_node, by_project = await tools.index.hits_by_node(), await tools.index.hits_by(PROJECT)
-        by_hour = await tools.index.hits_by(HOUR)
-        all_nodes = HitTotals()
-        for totals in known.values():
-            all_nodes = all_nodes.plus(totals)
+        sums = HitSums.of(await tools.index.all_hits())
         return json_response(
             {
                 "node": tools.node,
                 **answers_view(self._tally),
-                "all_nodes": {"images": len(known), "hits": all_nodes.hits, "bytes_sent": all_nodes.bytes_sent},
-                "top_images": top_view(known),
-                "by_node": _sums(by_node),
-                "by_project": _sums(by_project),
-                "by_hour": _sums(by_hour),
+                "all_nodes": {
+                    "images": len(sums.images),
+                    "hits": sums.whole.hits,
+                    "bytes_sent": sums.whole.bytes_sent,
+                },
+                "top_images": top_view(sums.images),
+                "by_node": _sums(sums.nodes),
+                "by_project": _sums(sums.projects),
+                "by_hour": _sums(sums.hours),
                 "rates": self._tally.rates(),
                 "disk": await disk_view(tools),
                 "fills": fill_views(tools),
                 "queue": await self._queue(),
             }
         )
+
+    async def nodes(self, request: Request) -> Response:
+        """
+        ``GET /v2/cache/nodes``.
+        """
+        await self._managers.require(request, "cache_list")
+        return json_response({"nodes": [neighbor_view(said) for said in await self._tools.neighbors.all()]})
 
     async def _queue(self) -> Mapping[str, object]:
         states = Counter(str(job.state) for job in await self._tools.index.jobs(self._tools.node))

@@ -41,6 +41,7 @@ from glance_cache.links import Links
 from glance_cache.management import mount_management
 from glance_cache.management_tools import ManagementTools
 from glance_cache.managers import Managers
+from glance_cache.neighbors import Neighbors, SelfReport
 from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.outage import Outage
@@ -199,6 +200,8 @@ class Node:
         self._subscription = make_subscription(
             reactor, settings[RedisSettings], to_redis, channel=CHANGES, listener=self._changes
         )
+        report = SelfReport(self._entries, self._hits, self._tally, reactor.seconds())
+        self._neighbors = Neighbors(self._index, cache_settings.node_name, report.now, reactor)
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
         watch_lanes(self._lanes, self.edge.metrics)
@@ -225,6 +228,7 @@ class Node:
             self._file_watch,
             self._watch,
             self._disk_watch,
+            self._neighbors,
         ]
         if self._prefetcher is not None:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
@@ -376,6 +380,7 @@ class Node:
             own=self._own_credentials(),
             totals=self._hits.totals,
             top=self._hits.top,
+            neighbors=self._neighbors,
             health=self._make_vitals().view,
             now=self._reactor.seconds,
             queue_limit=self._settings[PrefetchSettings].queue_limit,

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from glance_cache.errors import IndexUnavailable
+from glance_cache.hit_sums import HitSums
 from glance_cache.interfaces import HitTotals, ICacheIndex
 
 
@@ -83,14 +86,35 @@ class IndexContract:
         )
         await self.merge(index, "b", {image(1): HitTotals(2, 20, 5.0), "project:p%_": HitTotals(2, 20, 5.0)})
         self.assertEqual(await index.hits(), {image(1): HitTotals(5, 50, 5.0), image(2): HitTotals(1, 5, 9.0)})
-        self.assertEqual(await index.hits_by("project:"), {"p%_": HitTotals(6, 55, 9.0)})
-        self.assertEqual(await index.hits_by("hour:"), {"2026-01-01T00": HitTotals(4, 35, 9.0)})
-        self.assertEqual(await index.hits_by_node(), {"a": HitTotals(4, 35, 9.0), "b": HitTotals(2, 20, 5.0)})
+        sums = HitSums.of(await index.all_hits())
+        self.assertEqual(sums.projects, {"p%_": HitTotals(6, 55, 9.0)})
+        self.assertEqual(sums.hours, {"2026-01-01T00": HitTotals(4, 35, 9.0)})
+        self.assertEqual(sums.nodes, {"a": HitTotals(4, 35, 9.0), "b": HitTotals(2, 20, 5.0)})
+        self.assertEqual(sums.images, await index.hits())
+        self.assertEqual(sums.whole, HitTotals(6, 55, 9.0))
         self.assertEqual(len(await index.node_hits("a")), 4)
         await index.forget_hits("a", ["hour:2026-01-01T00", "hour:never", *(f"hour:{n}" for n in range(1200))])
         await index.forget_hits("a", [])
-        self.assertEqual(await index.hits_by("hour:"), {})
+        self.assertEqual(HitSums.of(await index.all_hits()).hours, {})
         self.assertEqual(len(await index.node_hits("a")), 3)
+
+    async def test_announced(self) -> None:
+        """
+        Nodes are known by what they said last, in the order of their names, until that counts no more.
+        """
+        index = await self.index()
+        self.assertEqual(list(await index.announced()), [])
+        await index.announce("b", {"n": 1}, 1000)
+        await index.announce("a", {"text": "\u2603 1 2", "list": [], "number": 0.5}, 1000)
+        await index.announce("b", {"n": 2}, 1000)
+        await index.announce("gone", {}, 0)
+        said = await index.announced()
+        while len(said) > 2:  # the clock of a server cannot be set
+            await deferLater(reactor, 0.05)
+            said = await index.announced()
+        self.assertEqual([each.node for each in said], ["a", "b"])
+        self.assertEqual([each.report for each in said], [{"text": "\u2603 1 2", "list": [], "number": 0.5}, {"n": 2}])
+        self.assertLess(abs(said[0].at - said[1].at), 100)
 
     async def test_resending(self) -> None:
         """

@@ -114,6 +114,22 @@ class ChangesTests(DaemonTestCase):
             self.wait_for(lambda node=node: not self.cached(node), PROMISED_SECONDS)  # type: ignore[misc]
         self.assertEqual(self.api.count(f"GET {path}/file 200"), len(self.nodes))
 
+    def test_nodes(self) -> None:
+        """
+        Each node lists both, with what they have and did.
+        """
+        image_id = self.upload()
+        self.warm(image_id)
+        for node in self.nodes:
+            self.wait_for(lambda node=node: self.listed(node) == [("one", 1, True), ("two", 1, True)])  # type: ignore[misc]
+
+    def listed(self, node: DaemonProcess) -> list[tuple[str, int, bool]]:
+        """
+        The nodes that a node lists: their names, their images, and whether they had hits.
+        """
+        nodes = json.loads(node.ask("GET", "/v2/cache/nodes", ADMIN).body)["nodes"]
+        return [(each["node"], each["entries"], each["hits"] > 0) for each in nodes]
+
     def test_missed(self) -> None:
         """
         While Redis is away permissions that were given live on. When it comes back none of them counts, and images

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from glance_cache.errors import FolderUnusable, IndexUnavailable
 from glance_cache.files import FileOps
 from glance_cache.hit_journal import HitJournal
+from glance_cache.hit_sums import HitSums
 from glance_cache.hits import HitCounter
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
@@ -42,6 +43,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from glance_cache.files import FileOps
 from glance_cache.hit_journal import HitJournal
+from glance_cache.hit_sums import HitSums
 from glance_cache.hits import HitCounter
 from glance_cache.index_sqlite import SqliteIndex
 from tests.doubles.pools import inline_lanes
@@ -543,8 +545,9 @@ class OtherKeyTests(_CounterCase):
     Hits by project and hour.
     """
 
-    def sums(self, prefix: str) -> dict[str, int]:
-        return {name: totals.hits for name, totals in self.do(self.inner.hits_by(prefix)).items()}
+    def sums(self, by: str) -> dict[str, int]:
+        sums = HitSums.of(self.do(self.inner.all_hits()))
+        return {name: totals.hits for name, totals in getattr(sums, by).items()}
 
     def test_sums_agree(self) -> None:
         """
@@ -560,10 +563,10 @@ class OtherKeyTests(_CounterCase):
         node = self.started(kept_hours=5)
         node.counter.record(image(1), 10, "q")
         self.assertTrue(self.do(node.counter.flush()))
-        self.assertEqual(self.sums("project:"), {"p": 3, "q": 2, "-": 1, "x" * 64: 1})
-        self.assertEqual(self.sums("hour:"), {"2023-11-14T22": 5, "2023-11-14T23": 2})
+        self.assertEqual(self.sums("projects"), {"p": 3, "q": 2, "-": 1, "x" * 64: 1})
+        self.assertEqual(self.sums("hours"), {"2023-11-14T22": 5, "2023-11-14T23": 2})
         self.assertEqual(sum(self.hits().values()), 7)
-        self.assertEqual(self.do(self.inner.hits_by_node())["a"].bytes_sent, 70)
+        self.assertEqual(HitSums.of(self.do(self.inner.all_hits())).nodes["a"].bytes_sent, 70)
 
     def test_old_hours_are_dropped(self) -> None:
         """
@@ -574,15 +577,15 @@ class OtherKeyTests(_CounterCase):
             self.clock.advance(3600)
             node.counter.record(image(1), 10, "p")
             self.do(node.counter.flush())
-        self.assertEqual(self.sums("hour:"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
+        self.assertEqual(self.sums("hours"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
         node.index.failing = "before"
         self.clock.advance(3600)
         self.assertFalse(self.do(node.counter.flush()))
-        self.assertEqual(self.sums("hour:"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
+        self.assertEqual(self.sums("hours"), {"2023-11-15T00": 1, "2023-11-15T01": 1})
         node.index.failing = None
         self.assertTrue(self.do(node.counter.flush()))
-        self.assertEqual(self.sums("hour:"), {"2023-11-15T01": 1})
-        self.assertEqual((self.sums("project:"), self.hits()), ({"p": 3}, {image(1): 3}))
+        self.assertEqual(self.sums("hours"), {"2023-11-15T01": 1})
+        self.assertEqual((self.sums("projects"), self.hits()), ({"p": 3}, {image(1): 3}))
 
     def test_old_hours_after_a_restart(self) -> None:
         """
@@ -595,15 +598,15 @@ class OtherKeyTests(_CounterCase):
         node = self.started(kept_hours=2)
         node.counter.record(image(1), 10, "p")
         self.do(node.counter.flush())
-        self.assertEqual(len(self.sums("hour:")), 2)
+        self.assertEqual(len(self.sums("hours")), 2)
         self.do(node.counter.stop())
         node = self.started()
         self.do(node.counter.flush())
-        self.assertEqual(self.sums("hour:"), {})
+        self.assertEqual(self.sums("hours"), {})
         self.do(node.counter.stop())
         node = self.started(kept_hours=100)
         self.do(node.counter.flush())
-        self.assertEqual((self.sums("hour:"), self.hits()), ({}, {image(1): 2}))
+        self.assertEqual((self.sums("hours"), self.hits()), ({}, {image(1): 2}))
 
 
 class RedisOutageTests(TestCase):

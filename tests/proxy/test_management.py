@@ -16,6 +16,7 @@ from glance_cache.interfaces import HitTotals, UpstreamCredentials
 from glance_cache.management import mount_management
 from glance_cache.management_tools import ManagementTools
 from glance_cache.managers import Managers
+from glance_cache.neighbors import Neighbors
 from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_run import PrefetchTools
@@ -120,6 +121,7 @@ class ManagementTestCase(NodeTestCase):
             own=self.credentials if self.has_credentials else None,
             totals=lambda image_id: self.totals.get(image_id, HitTotals()),
             top=lambda most: dict(list(self.totals.items())[:most]),
+            neighbors=Neighbors(index, NODE, lambda: {"version": "1.0", "entries": 3}, reactor),
             health=lambda: {
                 "upstreams": [],
                 "index": {"kind": "sqlite", "reachable": True, "unsent": 0},
@@ -476,6 +478,7 @@ class OtherRequestTests(ManagementTestCase):
             (f"/v2/cache/{IMAGE}/explain", "GET"),
             (f"/v2/cache/{IMAGE}/verify", "POST"),
             (f"/v2/cache/{IMAGE}/pin", "DELETE, PUT"),
+            ("/v2/cache/nodes", "GET"),
             (f"/v2/cache/nodes/{IMAGE}", "GET"),
             ("/v2/cached_images", "DELETE, GET"),
             (f"/v2/cached_images/{IMAGE}", "DELETE"),

@@ -58,6 +58,7 @@ class AccessTests(ImageTestCase):
             ("POST", f"/v2/cache/{IMAGE}/verify"),
             ("PUT", f"/v2/cache/{IMAGE}/pin"),
             ("DELETE", f"/v2/cache/{IMAGE}/pin"),
+            ("GET", "/v2/cache/nodes"),
             ("GET", f"/v2/cache/nodes/{IMAGE}"),
             ("POST", "/v2/cache/clean"),
             ("POST", "/v2/cache/prune"),

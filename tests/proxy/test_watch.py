@@ -22,7 +22,7 @@ from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodyReader
 from tests.proxy.filling import FillTestCase
 from tests.proxy.folders import DATA, IMAGE, OTHER
-from tests.proxy.test_management import NODE, ManagementTestCase
+from tests.proxy.test_management import LAST_AT, NODE, ManagementTestCase
 from tests.web.raw import until
 
 
@@ -300,6 +300,26 @@ class RouteTests(ManagementTestCase):
         self.assertGreater(disk["free_bytes"], 0)
         self.assertEqual(stats["queue"], {"queued": 1, "running": 0, "failed": 0, "may_begin": True})
         self.assertEqual(stats["fills"], [])
+
+    async def test_nodes(self) -> None:
+        """
+        The nodes that were heard of are listed, and the node itself as it is now; what one does not say is null.
+        """
+        await self.index.announce("other", {"version": "9.9", "hits": 7, "unheard_of": 1}, 100)
+        await self.index.announce(NODE, {"version": "0.1", "entries": 1}, 100)
+        nodes = json.loads((await self.ask_node("GET", "/v2/cache/nodes")).body)["nodes"]
+        for node in nodes:
+            self.assertGreater(node.pop("last_seen"), LAST_AT)
+        silent = dict.fromkeys(
+            ("version", "started_at", "entries", "used_bytes", "max_bytes", "hits", "bytes_sent", "rates")
+        )
+        self.assertEqual(
+            nodes,
+            [
+                {**silent, "node": NODE, "version": "1.0", "entries": 3},
+                {**silent, "node": "other", "version": "9.9", "hits": 7},
+            ],
+        )
 
     async def test_events(self) -> None:
         """

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from glance_cache.commands.client import NodeClient, node_options
 from glance_cache.commands.progress import follow
-from glance_cache.commands.tables import cached_table, jobs_table, show_facts
+from glance_cache.commands.tables import cached_table, jobs_table, nodes_table, show_facts
 from glance_tx import __version__
 
 __all__ = ["main"]
@@ -271,6 +271,16 @@ def stats(session: _Session) -> None:
     Show how the node does.
     """
     session.facts(session.node.ask("GET", "/v2/cache/stats"))
+
+
+@main.command()
+@click.pass_obj
+def nodes(session: _Session) -> None:
+    """
+    List the nodes that share the index.
+    """
+    found = session.node.ask("GET", "/v2/cache/nodes")["nodes"]
+    session.show(found, lambda: nodes_table(found))
 
 
 @main.command()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-__all__ = ["cached_table", "jobs_table", "show_facts", "speed", "when"]
+__all__ = ["cached_table", "jobs_table", "nodes_table", "show_facts", "speed", "when"]
 
 _NOTHING: Final = "N/A"
 
@@ -73,6 +73,26 @@ def jobs_table(jobs: Sequence[Mapping[str, Any]]) -> Table:
             speed(job["bytes_per_second"]),
             "" if left is None else f"{left:.0f} s",
             job["last_error"] or "",
+        )
+    return table
+
+
+def nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
+    """
+    Show nodes.
+    """
+    table = _table("Node", "Last Seen (UTC)", "Images", "Used", "Of", "Hits", "Hits/s", "Version")
+    for node in nodes:
+        rates = node["rates"] or {}
+        table.add_row(
+            node["node"],
+            when(node["last_seen"]),
+            str(node["entries"]),
+            decimal(node["used_bytes"] or 0),
+            decimal(node["max_bytes"] or 0),
+            str(node["hits"]),
+            str(rates.get("hits", "")),
+            str(node["version"]),
         )
     return table
 
