@@ -173,7 +173,7 @@ class Browser:
                     return found
             except (StaleElementReferenceException, JavascriptException, WebDriverException) as error:
                 last = error
-            time.sleep(0.05)
+            time.sleep(0.2)
         raise AssertionError(f"{problem} ({last}); the page says:\n{self.evaluate('document.body.innerText')}")
 
     def requested(self) -> Sequence[str]:

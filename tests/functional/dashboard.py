@@ -35,12 +35,14 @@ class DashboardCase(CacheTestCase):
     """
 
     redis: OwnRedis
+    more = ""
+    """Further options of the cache, in its section ``[cache]``."""
 
     def setUp(self) -> None:
         self.browser = browser()
         self.redis = own_redis(self)
         self.management_port = free_port()
-        self.cache_options = f"""
+        self.cache_options = f"""{self.more}
 [redis]
 url = {self.redis.url}
 

@@ -212,6 +212,33 @@ class PageTests(DashboardCase):
         self.fail(f"the keyboard does not come to {selector}")
 
 
+class CutOffTests(DashboardCase):
+    """
+    A site that loses its line to the image service.
+    """
+
+    more = "grant_ttl = 1\noffline_grace = 600\n"
+
+    def test_offline(self) -> None:
+        """
+        The page says that the site is cut off and which upstream fails, counts what is served meanwhile as hits, and
+        says when that is over.
+        """
+        browser = self.browser
+        self.fill()
+        self.sign_in()
+        browser.find("#health [data-key=upstream][data-mood=good]")
+        self.relay.close()
+        self.wait_for(lambda: self.download().headers.get("x-cache") == "offline", 60)
+        browser.until(lambda: "Offline since" in browser.text("#banners"), "the page does not say so")
+        browser.find("#health [data-key=upstream][data-mood=bad]")
+        browser.until(lambda: "2 answers" not in browser.text("#tiles") or "50 %" in browser.text("#tiles"), "no hit")
+        self.relay.reopen()
+        browser.until(lambda: browser.text("#banners") == "", "the banner stays")
+        browser.find("#health [data-key=upstream][data-mood=good]")
+        self.assertEqual(browser.forbidden(), [])
+
+
 class DoorTests(DashboardCase):
     """
     Who sees the node.
