@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Final
 
 from glance_cache.interfaces import UpstreamCredentials
 
-__all__ = ["CredentialKeys"]
+__all__ = ["KEY_BYTES", "CredentialKeys"]
+
+KEY_BYTES: Final = 32
+"""Of each key."""
 
 
 class CredentialKeys:

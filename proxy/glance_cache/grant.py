@@ -125,9 +125,9 @@ class LivingOn:
     How grants live on while no upstream can be reached.
 
     :param grace_seconds: For how long after their time.
-    :param expiry: Tells when credentials end; ``None`` where this node cannot know.
+    :param changed: Told of each image of which it is known that it changed, or ``None`` for any.
     """
 
     reach: Reach
     grace_seconds: float
-    expiry: Expiry | None = None
+    changed: Callable[[str | None], object] = lambda _image_id: None

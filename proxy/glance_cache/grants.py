@@ -15,21 +15,22 @@ and only where it says nothing the grant lives on.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from glance_cache.credential_keys import CredentialKeys
+from glance_cache.credential_keys import KEY_BYTES
 from glance_cache.errors import ImageUnsteady, UpstreamRefused, UpstreamUnavailable
-from glance_cache.grant import Expiry, Grant, Holder, ISeconds, LivingOn, Mark, Marks
+from glance_cache.grant import Grant, ISeconds, LivingOn, Mark, Marks
 from glance_cache.grant_probe import Probe
+from glance_cache.holders import Holders
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_cache.reach import says_nothing
-from glance_tx.errors import FactualError
+from glance_cache.sealed import SealedGrant
 
 __all__ = ["MOST_GRANTS", "Grant", "Grants"]
 
@@ -48,26 +49,24 @@ class Grants:
     first may leave without taking the answer from the others.
 
     :param ttl_seconds: How long a grant lives, from when the upstream was asked; 0 asks it each time.
-    :param keys: Of the table.
+    :param holders: Those who may have grants.
     :param most_grants: Remembered at once; beyond that the oldest goes.
     :param living_on: How grants live on; ``None`` where they do not.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
         upstream: IUpstream,
         clock: ISeconds,
         ttl_seconds: float,
-        keys: CredentialKeys,
+        holders: Holders,
         most_grants: int = MOST_GRANTS,
         living_on: LivingOn | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._ttl_seconds = ttl_seconds
-        self._keys = keys
+        self._holders = holders
         self._most_grants = most_grants
         self._living_on = living_on
         self._grants: OrderedDict[bytes, Grant] = OrderedDict()
@@ -75,10 +74,10 @@ class Grants:
         self._running: set[Probe] = set()
         # Held by grants and probes: what nobody has a grant for is not here.
         self._generations: WeakValueDictionary[str, Mark] = WeakValueDictionary()
-        self._holders: WeakValueDictionary[bytes, Holder] = WeakValueDictionary()
         self._era = Mark()
         self._image_eras: WeakValueDictionary[str, Mark] = WeakValueDictionary()
-        self._learning: set[Deferred[None]] = set()
+        self._added = 0
+        self._ended = 0
 
     @property
     def count(self) -> int:
@@ -98,7 +97,7 @@ class Grants:
         :raises UpstreamUnavailable: Nobody can be asked.
         :raises ImageUnsteady: Something happened to the image each time the upstream was asked.
         """
-        holder = self._keys.of(credentials)
+        holder = self._holders.key(credentials)
         key = holder + image_id.encode()
         for _ in range(_TRIES):
             grant = self._grants.get(key)
@@ -156,6 +155,41 @@ class Grants:
         marks = evolve(grant.marks, era=self._era, image_era=image_era)
         return evolve(grant, ends_at=ends_at, marks=marks, offline=True)
 
+    @property
+    def changes(self) -> tuple[int, int]:
+        """
+        Count what was added, and what ended before its time.
+        """
+        return self._added, self._ended
+
+    def seal(self, most: int) -> list[SealedGrant]:
+        """
+        List what may live on, the latest first.
+        """
+        now, sealed = self._clock.seconds(), []
+        for key, grant in reversed(self._grants.items()):
+            expires_at = grant.marks.holder.expires_at
+            if grant.facts is not None and grant.facts.size and not grant.marks.over:
+                expires_in = None if expires_at is None else expires_at - now
+                sealed.append(SealedGrant(key[:KEY_BYTES], grant.facts, grant.ends_at - now, expires_in))
+            if len(sealed) == most:
+                break
+        return sealed
+
+    def restore(self, sealed: Sequence[SealedGrant]) -> None:
+        """
+        Take up what was listed: to live on only, as the upstream is asked first.
+        """
+        now, before = self._clock.seconds(), Mark()
+        before.ended = True
+        for each in reversed(sealed):
+            image_id, holder = each.facts.image_id, self._holders.get(each.holder)
+            if each.expires_in is not None:
+                holder.expires_at = now + each.expires_in
+            generation = self._generations.setdefault(image_id, Mark())
+            marks = Marks(generation, holder, before, self._image_eras.setdefault(image_id, Mark()))
+            self._remember(each.holder + image_id.encode(), Grant(each.facts, now + each.seconds_left, marks))
+
     def revoke(self, image_id: str) -> None:
         """
         End every grant for an image, and void the answers still under way.
@@ -165,6 +199,9 @@ class Grants:
         generation = self._generations.pop(image_id, None)
         if generation is not None:
             generation.ended = True
+            self._ended += 1
+        if self._living_on is not None:
+            self._living_on.changed(image_id)
 
     def revoke_all(self) -> None:
         """
@@ -173,6 +210,8 @@ class Grants:
         for image_id in list(self._generations):
             self.revoke(image_id)
         self._grants.clear()
+        if self._living_on is not None:
+            self._living_on.changed(None)
 
     def doubt(self, image_id: str) -> None:
         """
@@ -198,13 +237,11 @@ class Grants:
         Take note that the upstream refused something to somebody, whatever it was: 401 ends all grants of these
         credentials, 403 and 404 the one for that image.
         """
-        self._refused(self._keys.of(credentials), status, image_id)
+        self._refused(self._holders.key(credentials), status, image_id)
 
     def _refused(self, holder: bytes, status: int, image_id: str | None) -> None:
-        if status == 401:
-            ended = self._holders.pop(holder, None)
-            if ended is not None:
-                ended.ended = True
+        self._holders.refused(holder, status)
+        self._ended += 1
         if image_id is not None:
             self._grants.pop(holder + image_id.encode(), None)
 
@@ -214,13 +251,11 @@ class Grants:
         """
         for probe in tuple(self._running):
             probe.cancel()
-        for learning in tuple(self._learning):
-            learning.cancel()
 
     def _ask(self, key: bytes, holder: bytes, image_id: str, credentials: UpstreamCredentials) -> Probe:
         generation = self._generations.setdefault(image_id, Mark())
         image_era = self._image_eras.setdefault(image_id, Mark())
-        marks = Marks(generation, self._holders.setdefault(holder, Holder()), self._era, image_era)
+        marks = Marks(generation, self._holders.get(holder), self._era, image_era)
         asked_at = self._clock.seconds()
         asking = Deferred.fromCoroutine(self._upstream.authorize(image_id, credentials))
         probe = self._probes[key] = Probe(marks, asked_at, asking)
@@ -238,40 +273,17 @@ class Grants:
                 self._refused(question.holder, error.status, question.image_id)
         elif not probe.marks.void:
             self._remember(key, probe.grant(answer, self._ttl_seconds))
-            self._learn(probe.marks.holder, question.credentials)
+            self._holders.learn(probe.marks.holder, question.credentials)
         probe.answer(answer)
 
     def _remember(self, key: bytes, grant: Grant) -> None:
         if self._ttl_seconds <= 0 and self._living_on is None:
             return
+        self._added += 1
         self._grants[key] = grant
         self._grants.move_to_end(key)
         if len(self._grants) > self._most_grants:
             self._grants.popitem(last=False)
-
-    def _learn(self, holder: Holder, credentials: UpstreamCredentials) -> None:
-        """
-        Begin to find out when credentials end; nobody waits for it.
-        """
-        lives_on = self._living_on
-        if holder.asked or lives_on is None or lives_on.expiry is None:
-            return
-        holder.asked = True
-        learning = Deferred.fromCoroutine(self._ask_expiry(lives_on.expiry, holder, credentials))
-        self._learning.add(learning)
-        learning.addErrback(lambda failure: self._log.failure("the end of a token cannot be found out", failure))
-        learning.addBoth(lambda _: self._learning.discard(learning))
-
-    async def _ask_expiry(self, expiry: Expiry, holder: Holder, credentials: UpstreamCredentials) -> None:
-        try:
-            seconds_left = await expiry(credentials)
-        except CancelledError:
-            return
-        except FactualError:
-            holder.asked = False  # perhaps next time
-            return
-        if seconds_left is not None:
-            holder.expires_at = self._clock.seconds() + seconds_left
 
 
 @frozen

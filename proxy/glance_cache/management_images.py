@@ -29,7 +29,7 @@ from glance_cache.management_tools import (
 )
 from glance_cache.managers import Managers
 from glance_cache.names import EntryName
-from glance_cache.routes import credentials_of
+from glance_cache.request_credentials import credentials_of
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response, json_response
@@ -126,14 +126,22 @@ class ImageRoutes:
         except (UpstreamRefused, UpstreamUnavailable) as error:
             refusal = str(error)
         info, job = self._info(image_id, grant), await self._job(image_id)
+        offline = grant is not None and grant.offline
         outcome, why = _outcome(grant, refusal, info)
+        if offline:
+            outcome, why = _outcome_offline(outcome)
         left = None if grant is None else round(max(0.0, self._tools.grants.seconds_left(grant)), 1)
         return json_response(
             {
                 "image_id": image_id,
                 "outcome": outcome,
                 "why": why,
-                "caller": {"may_download": grant is not None, "refusal": refusal, "permission_seconds_left": left},
+                "caller": {
+                    "may_download": grant is not None,
+                    "refusal": refusal,
+                    "permission_seconds_left": left,
+                    "offline": offline,
+                },
                 "entry": self._view(info),
                 "job": job and job_view(job),
                 "waits_for": self._waits_for(info, job),
@@ -277,3 +285,9 @@ def _outcome(grant: Grant | None, refusal: str | None, info: EntryInfo | None) -
     if info.state is EntryState.FILLING:
         return "follow", "the image is on its way, and clients are sent what is here"
     return "fill", f"a fill was left with {info.present_bytes} of {info.size_bytes} bytes, and goes on from there"
+
+
+def _outcome_offline(outcome: str) -> tuple[str, str]:
+    if outcome == "hit":
+        return "offline", "no upstream can be reached; the image is here, whole, and an earlier permission lives on"
+    return "refused", "no upstream can be reached, and the image is not here whole"

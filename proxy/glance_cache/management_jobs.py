@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from glance_cache.management_tools import ManagementTools, add_path, job_view, require_active
 from glance_cache.managers import Managers
-from glance_cache.routes import credentials_of
+from glance_cache.request_credentials import credentials_of
 from glance_cache.selection import Selection, Wanted
 from glance_tx.web.app import App, BodyRule, request_json
 from glance_tx.web.request import Request

@@ -40,6 +40,7 @@ class ManagementTools:
     :param top: Tells the images with most hits on this node, so many of them.
     :param neighbors: The nodes of the index.
     :param health: Shows how that does which the node depends on.
+    :param offline: Shows whether the upstream can be reached.
     :param queue_limit: Most jobs in the queue.
     """
 
@@ -55,6 +56,7 @@ class ManagementTools:
     top: Callable[[int], Mapping[str, HitTotals]]
     neighbors: Neighbors
     health: Callable[[], Mapping[str, object]]
+    offline: Callable[[], Mapping[str, object]]
     now: Callable[[], float]
     queue_limit: int = 10_000
 

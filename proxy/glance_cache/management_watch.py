@@ -65,6 +65,7 @@ class WatchRoutes:
             {
                 "node": tools.node,
                 **answers_view(self._tally),
+                "offline": tools.offline(),
                 "all_nodes": {
                     "images": len(sums.images),
                     "hits": sums.whole.hits,

@@ -181,7 +181,7 @@ class Node:
         self._tally = Tally(self._hits, lambda state: series(state).inc())
         self._recipients = self._make_recipients()
         ttl_seconds, outage = float(cache_settings.grant_ttl_seconds), self._outage
-        self._grants = Grants(self._upstream, outage.uptime, ttl_seconds, outage.keys, living_on=outage.living_on)
+        self._grants = Grants(self._upstream, outage.uptime, ttl_seconds, outage.holders, living_on=outage.living_on)
         self._fills = self._make_fills()
         self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
@@ -193,6 +193,7 @@ class Node:
                 self.events,
                 reactor,
                 lambda: self._hits.index_reachable,
+                self._outage.is_offline,
             )
         )
         self._prefetcher = self._make_prefetcher()
@@ -219,6 +220,7 @@ class Node:
             Part(stop=self._connections.closeCachedConnections),
             Part(stop=self._identity.stop),
             self._entries,
+            self._outage.sealing(self._settings[StorageSettings].folder, self._lanes.lane("offline"), self._grants),
             self._index,
             self._hits,
             self._recipients,
@@ -358,7 +360,7 @@ class Node:
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
         links = Links(self.edge.endpoint, self._settings[UpstreamSettings].urls)
-        passthrough = PassThrough(self._client, links)
+        passthrough = self._outage.relay(PassThrough(self._client, links), self._grants)
         ClientRoutes(
             self._cache,
             self._entries,
@@ -382,6 +384,7 @@ class Node:
             top=self._hits.top,
             neighbors=self._neighbors,
             health=self._make_vitals().view,
+            offline=self._outage.view,
             now=self._reactor.seconds,
             queue_limit=self._settings[PrefetchSettings].queue_limit,
         )

@@ -5,7 +5,7 @@ Requests passed on to the upstream as they are, and its answers passed back, bot
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import evolve
 from twisted.web.http_headers import Headers
@@ -14,6 +14,7 @@ from glance_cache.client import Exchange, UpstreamClient
 from glance_cache.errors import UpstreamBrokeOff
 from glance_cache.headers import end_to_end
 from glance_cache.links import Links
+from glance_tx.streaming.interfaces import IBodySource
 from glance_tx.streaming.ranges import parse_content_range
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.streaming.units import MiB
@@ -21,7 +22,10 @@ from glance_tx.web.credentials import CREDENTIAL_HEADERS, strip_identity_headers
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response
 
-__all__ = ["PassThrough"]
+__all__ = ["IKeeper", "IRelay", "PassThrough"]
+
+Lines = tuple[tuple[str, str], ...]
+"""Header lines, in order."""
 
 _DOCUMENT_BYTES: Final = 1 * MiB
 _BODILESS: Final = frozenset({204, 304})
@@ -41,6 +45,45 @@ _PROXY_HEADERS: Final = b"x-forwarded-"
 _OF_THE_DOCUMENT: Final = frozenset({"content-md5", "digest", "etag", "last-modified"})
 
 
+class IKeeper(Protocol):
+    """
+    Keeps an answer that is passed on.
+    """
+
+    def collect(self, status: int, headers: Lines, source: IBodySource) -> IBodySource:
+        """
+        Take a look at an answer.
+
+        :return: What passes its body on.
+        """
+
+    def keep(self, status: int, headers: Lines, body: bytes) -> None:
+        """
+        Keep one whose body is not passed on as it came.
+        """
+
+
+class IRelay(Protocol):
+    """
+    Passes requests on, as `PassThrough` does.
+    """
+
+    async def relay(self, request: Request) -> Response:
+        """
+        See `PassThrough.relay`.
+        """
+
+    async def relay_versions(self, request: Request) -> Response:
+        """
+        See `PassThrough.relay_versions`.
+        """
+
+    async def relay_data(self, request: Request, size: int | None) -> Response:
+        """
+        See `PassThrough.relay_data`.
+        """
+
+
 class PassThrough:
     """
     Everything that the cache does not answer itself.
@@ -50,32 +93,40 @@ class PassThrough:
         self._client = client
         self._links = links
 
-    async def relay(self, request: Request) -> Response:
+    async def relay(self, request: Request, keeper: IKeeper | None = None) -> Response:
         """
         Pass a request on, and its answer back.
 
         Both bodies move as fast as the slower side takes them. An answer that comes before the request's body is
         all sent goes back at once.
 
+        :param keeper: May keep the answer.
         :raises UpstreamUnavailable: No upstream answered.
         :raises BadRequest: The request says that it is for a host that is none.
         """
         answer = await self._forward(request)
         if answer.status == 300:  # what an image service says to a version that it does not know
             return await self._versions(answer, request)
-        return self._response(answer, request)
+        return self._response(answer, request, keeper=keeper)
 
-    async def relay_versions(self, request: Request) -> Response:
+    async def relay_versions(self, request: Request, keeper: IKeeper | None = None) -> Response:
         """
         Pass on a request for the version document, whose links are to lead back here.
 
+        :param keeper: May keep the document as it came.
         :raises UpstreamUnavailable: No upstream answered.
         :raises BadRequest: The request says that it is for a host that is none.
         """
         answer = await self._forward(request)
         if answer.status not in {200, 300}:
             return self._response(answer, request)
-        return await self._versions(answer, request)
+        return await self._versions(answer, request, keeper)
+
+    def versions(self, document: bytes, request: Request) -> bytes:
+        """
+        Make of a version document, as it came, the one for a client.
+        """
+        return self._links.versions(document, request)
 
     async def relay_data(self, request: Request, size: int | None) -> Response:
         """
@@ -113,7 +164,7 @@ class PassThrough:
         method, target = request.method.decode("ascii"), request.uri.decode("ascii")
         return await self._client.exchange(method, target, headers, body)
 
-    async def _versions(self, answer: Exchange, request: Request) -> Response:
+    async def _versions(self, answer: Exchange, request: Request, keeper: IKeeper | None = None) -> Response:
         if request.method == b"HEAD":
             return self._response(answer, request)
         headers = tuple(
@@ -122,18 +173,24 @@ class PassThrough:
         document = await self._client.collect(answer, _DOCUMENT_BYTES + 1)
         if len(document) > _DOCUMENT_BYTES:
             raise UpstreamBrokeOff("its version document is no document")
+        if keeper is not None:
+            keeper.keep(answer.status, headers, document)
         return Response(answer.status, headers, self._links.versions(document, request))
 
-    def _response(self, answer: Exchange, request: Request, length: int | None = None) -> Response:
+    def _response(
+        self, answer: Exchange, request: Request, length: int | None = None, keeper: IKeeper | None = None
+    ) -> Response:
         headers = self._headers(answer, request)
         if request.method == b"HEAD" or answer.status in _BODILESS:
             answer.abandon()
             announced = answer.header("Content-Length") or ""
             return Response(answer.status, headers, announced_length=int(announced) if announced.isdecimal() else None)
-        reader = self._client.reader(answer, length)
+        reader: IBodySource = self._client.reader(answer, length)
+        if keeper is not None:
+            reader = keeper.collect(answer.status, headers, reader)
         return Response(answer.status, headers, ReaderBody(reader, reader.length), on_end=lambda _: reader.cancel())
 
-    def _headers(self, answer: Exchange, request: Request) -> tuple[tuple[str, str], ...]:
+    def _headers(self, answer: Exchange, request: Request) -> Lines:
         # What an image service made it names by an address of its own; a redirect may lead anywhere.
         lead_back = self._links.lead_api_back if answer.status < 300 else self._links.lead_back
         lines = []

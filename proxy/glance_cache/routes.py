@@ -15,9 +15,10 @@ from glance_cache.entries import EntryStore
 from glance_cache.errors import FolderUnusable, ImageUnsteady, UpstreamRefused
 from glance_cache.grants import Grants
 from glance_cache.headers import STALE
-from glance_cache.interfaces import ImageFacts, UpstreamCredentials
-from glance_cache.passthrough import PassThrough
+from glance_cache.interfaces import ImageFacts
+from glance_cache.passthrough import IRelay
 from glance_cache.projects import Projects
+from glance_cache.request_credentials import credentials_of
 from glance_tx.notify.interfaces import INotifier
 from glance_tx.notify.sends import Sent, send_event
 from glance_tx.streaming.ranges import ByteRange, content_range, requested_range
@@ -29,7 +30,7 @@ from glance_tx.web.request import Request
 from glance_tx.web.response import Response
 from glance_tx.web.routing import decode_path
 
-__all__ = ["ClientRoutes", "IHitCounter", "credentials_of", "is_image_id", "without_minor_version"]
+__all__ = ["ClientRoutes", "IHitCounter", "is_image_id", "without_minor_version"]
 
 _OCTETS: Final = "application/octet-stream"
 _DATA: Final = frozenset({200, 206})
@@ -45,8 +46,6 @@ _IMAGE_ID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{
 _MINOR_VERSION: Final = re.compile(r"^/v2\.(?:1?[0-8]|9)(?=/)")
 # Paths that have a version, or are of none.
 _VERSION: Final = re.compile(r"/(?:v[0-9]+(?:\.[0-9]+)?|versions|healthcheck)?(?:/|$)|[^/]|$")
-# What else comes in such a header is no credential, and could be taken for another one once it was decoded.
-_CREDENTIAL: Final = re.compile(r"[\x20-\x7e]*")
 
 
 def is_image_id(text: str) -> bool:
@@ -64,27 +63,6 @@ def without_minor_version(path: str, accept: str | None = None) -> str:
     """
     accepted = None if _VERSION.match(path) else accepted_version(accept)
     return _MINOR_VERSION.sub("/v2", path if accepted is None else f"/{accepted}{path}", count=1)
-
-
-def credentials_of(request: Request) -> UpstreamCredentials:
-    """
-    Read the credential headers, each as it came.
-
-    :raises BadRequest: One is there twice: this node and the upstream might each believe another one. Or it has
-        characters that no credential has.
-    """
-    return UpstreamCredentials(
-        auth_token=_credential(request, "X-Auth-Token"),
-        storage_token=_credential(request, "X-Storage-Token"),
-        service_token=_credential(request, "X-Service-Token"),
-    )
-
-
-def _credential(request: Request, name: str) -> str | None:
-    value = request.single_header(name)
-    if value is not None and _CREDENTIAL.fullmatch(value) is None:
-        raise BadRequest(f"the header {name} is malformed")
-    return value
 
 
 class IHitCounter(Protocol):
@@ -117,7 +95,7 @@ class ClientRoutes:
         entries: EntryStore,
         grants: Grants,
         hits: IHitCounter,
-        passthrough: PassThrough,
+        passthrough: IRelay,
         count: Callable[[str], object],
         notifier: INotifier,
         projects: Projects | None = None,

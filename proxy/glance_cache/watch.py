@@ -33,6 +33,7 @@ class WatchTools:
     What is looked at.
 
     :param index_reachable: Whether the index answers.
+    :param offline: Whether no upstream does.
     """
 
     entries: EntryStore
@@ -41,6 +42,7 @@ class WatchTools:
     events: Events
     clock: IReactorTime
     index_reachable: Callable[[], bool]
+    offline: Callable[[], bool]
 
 
 @implementer(IEventSource)
@@ -56,7 +58,7 @@ class Watch:
         self._tools = tools
         self._states: Mapping[str, EntryState] | None = None
         self._present: dict[EntryName, int] = {}
-        self._healthy: bool | None = None
+        self._healthy: tuple[bool, bool] | None = None
         self._looks = 0
         self._loop = LoopingCall(self._look)
         self._loop.clock = tools.clock
@@ -92,7 +94,7 @@ class Watch:
 
     def _look(self) -> None:
         self._tools.tally.sample(self._tools.clock.seconds())
-        self._look_at_index()
+        self._look_at_health()
         if not self._tools.events.watchers:
             self._states = None
             return
@@ -125,10 +127,10 @@ class Watch:
                 self._tell("fill", {**facts, "progress": progress})
         self._present = present
 
-    def _look_at_index(self) -> None:
-        healthy = self._tools.index_reachable()
-        if healthy is not self._healthy:
-            facts = {"index_reachable": healthy}
+    def _look_at_health(self) -> None:
+        healthy = (self._tools.index_reachable(), self._tools.offline())
+        if healthy != self._healthy:
+            facts = {"index_reachable": healthy[0], "offline": healthy[1]}
             self._tools.events.publish("health", self._tools.clock.seconds(), facts, keep=True)
         self._healthy = healthy
 

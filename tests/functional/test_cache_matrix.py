@@ -42,8 +42,8 @@ class MatrixTestCase(KeystoneTestCase):
         config = with_keystone(CACHE_CONFIG, self.keystone, PASSWORD.format(user="glance"))
         config = config.replace("prefetch_token = node-token\n", "grant_ttl = 600\n")
         user = f"[service_user]\nauth_url = {self.keystone.url}\n{PASSWORD.format(user='node')}"
-        config = f"{config}\n[upstream]\nurls = http://127.0.0.1:{self.relay.port}\n{user}"
-        self.node = self.make_daemon("glance-cache", self.folder / "node", config)
+        self.config = f"{config}\n[upstream]\nurls = http://127.0.0.1:{self.relay.port}\n{user}"
+        self.node = self.make_daemon("glance-cache", self.folder / "node", self.config)
         self.node.start()
         self.service = Service(self.keystone, port)
         self.addCleanup(self.service.close)
@@ -93,6 +93,44 @@ class MatrixTestCase(KeystoneTestCase):
         if wrong:
             self.fail(f"{len(wrong)} answers differ:\n" + "\n".join(wrong))
         self.follow()
+
+    def test_offline(self) -> None:
+        """
+        While the service cannot be reached, everybody whom it let have an image is served it, and nobody else: neither
+        whom it refused, nor whom it would let have it no more after a change that went by way of the node.
+        """
+        self.node.stop()
+        self.node.config = self.config.replace("grant_ttl = 600\n", "grant_ttl = 0\noffline_grace = 600\n")
+        self.node.start()
+        kept, changed = Gallery(self.service), Gallery(self.service)
+        asked = [
+            (gallery.find("active", visibility, persona), visibility, name)
+            for gallery in (kept, changed)
+            for visibility in VISIBILITIES
+            for name, persona in PERSONAS.items()
+        ]
+        allowed = {}
+        for image_id in dict.fromkeys(image_id for image_id, _, _ in asked):
+            self.warm(image_id)
+        for image_id, visibility, name in asked:
+            allowed[image_id, name] = status = self.fetch(self.service.port, image_id, PERSONAS[name])[0]
+            self.assertEqual(
+                (visibility, self.fetch(self.node.port, image_id, PERSONAS[name])[0]), (visibility, status)
+            )
+        self.assertEqual(set(allowed.values()), {200, 401, 403, 404})
+        withdrawn = {changed.find("active", each, persona) for each in VISIBILITIES for persona in PERSONAS.values()}
+        for image_id in withdrawn:
+            self.manage("POST", f"/v2/images/{image_id}/actions/deactivate")
+        self.relay.close()
+        digests = {200: hashlib.sha256(DATA).digest(), 206: hashlib.sha256(DATA[10:20]).digest()}
+        for part in (False, True):
+            for image_id, visibility, name in asked:
+                expected: tuple[int, str, bytes] = (503, "", b"")
+                if allowed[image_id, name] == 200 and image_id not in withdrawn:
+                    status = 206 if part else 200
+                    expected = (status, "offline", digests[status])
+                found = self.fetch(self.node.port, image_id, PERSONAS[name], part)
+                self.assertEqual((visibility, name, found), (visibility, name, expected))
 
     def differing(self, status: str) -> Iterator[str]:
         """

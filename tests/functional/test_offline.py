@@ -141,7 +141,7 @@ class DataTests(OfflineTestCase):
         told how; the hits are counted. Nobody else gets anything. When it is back all is as before.
         """
         image_id, cold = self.upload(), self.upload()
-        self.warm(image_id, ALICE, BOB)
+        self.warm(image_id, ALICE, BOB, ADMIN)
         before = self.refusals(image_id)
         self.assertEqual(before, {"reader": 403, "garbage": 401, "nobody": 401})
         self.api.kill()
@@ -152,6 +152,11 @@ class DataTests(OfflineTestCase):
         self.assertEqual((part.headers["x-cache"], part.headers["warning"]), ("offline", WARNING))
         self.assertEqual(self.refusals(image_id), dict.fromkeys(before, 503))
         self.assertEqual(self.download(cold).status, 503)
+        told = {each: json.loads(self.node.ask("GET", f"/v2/cache/{each}/explain").body) for each in (image_id, cold)}
+        self.assertEqual(
+            {each: facts["outcome"] for each, facts in told.items()}, {image_id: "offline", cold: "refused"}
+        )
+        self.assertTrue(told[image_id]["caller"]["offline"])
         hits = self.hits(image_id)
         for _ in range(3):
             self.assertTrue(self.hit(image_id, ALICE, "offline"))
@@ -217,6 +222,88 @@ class DataTests(OfflineTestCase):
         self.api.start()
         for image_id in (heard, missed):
             self.wait_for(lambda image_id=image_id: self.download(image_id, BOB).status == 404, BACK_SECONDS)  # type: ignore[misc]
+
+
+class MetadataTests(OfflineTestCase):
+    """
+    What else clients need to boot a server.
+    """
+
+    def test_repeated(self) -> None:
+        """
+        Lists, records, schemas and versions are repeated to those who got them, as they were, and to nobody else;
+        the node says that it is offline, and of what it did meanwhile. When the service is back, so are its answers.
+        """
+        image_id = self.upload()
+        self.warm(image_id, ALICE)
+        paths = ("/v2/images", "/v2/images?name=golden", f"/v2/images/{image_id}", "/v2/schemas/image", "/versions")
+        before = {path: self.node.ask("GET", path, ALICE) for path in paths}
+        self.freeze(self.api)
+        self.offline(image_id, ALICE)
+        for path, answer in before.items():
+            repeated = self.node.ask("GET", path, ALICE)
+            self.assertEqual((repeated.status, repeated.body), (answer.status, answer.body), path)
+            self.assertEqual((repeated.headers["x-cache"], repeated.headers["warning"]), ("offline", WARNING))
+            self.assertGreaterEqual(int(repeated.headers["age"]), 0)
+        stats = json.loads(self.node.ask("GET", "/v2/cache/stats", ADMIN).body)
+        self.assertEqual((stats["offline"]["times"], stats["offline"]["repeated"]), (1, len(paths)))
+        self.assertGreater(stats["offline"]["since"], 0)
+        self.assertGreater(stats["answers"]["offline"], 0)
+        self.assertEqual(self.node.ask("GET", "/healthcheck", None).status, 200)
+        self.thaw(self.api)
+        self.back(image_id)
+        for path, answer in before.items():
+            fresh = self.node.ask("GET", path, ALICE)
+            self.assertEqual((fresh.status, fresh.body), (answer.status, answer.body), path)
+            self.assertNotIn("x-cache", fresh.headers)
+        self.assertIsNone(json.loads(self.node.ask("GET", "/v2/cache/stats", ADMIN).body)["offline"]["since"])
+
+
+class SealedTests(OfflineTestCase):
+    """
+    A node whose permissions outlive it.
+    """
+
+    options = f"{OfflineTestCase.options}offline_grants = true\n"
+
+    def test_cold_start(self) -> None:
+        """
+        The service, Redis and the node are killed, and the node alone is started again: who was permitted to read a
+        cached image is served it, and nobody else. Nowhere in its folder is a token.
+        """
+        image_id = self.upload()
+        self.warm(image_id, ALICE)
+        before = self.refusals(image_id)
+        sealed = self.node.folder / "cache" / "offline-0.sealed"
+        self.wait_for(lambda: sealed.exists() and sealed.stat().st_size > 200)
+        self.redis.kill()
+        self.api.kill()
+        self.node.kill()
+        for path in (self.node.folder / "cache").rglob("*"):
+            if path.is_file():
+                self.assertNotIn(ALICE.encode(), path.read_bytes())
+        self.node.start()
+        self.assertEqual(self.node.count("permissions may live on while offline"), 1)
+        self.assertTrue(self.hit(image_id, ALICE, "offline"))
+        self.assertEqual(self.refusals(image_id), dict.fromkeys(before, 503))
+        self.assertEqual(self.download(image_id, BOB).status, 503)
+        self.api.start()
+        self.back(image_id)
+        self.assertEqual(self.refusals(image_id), before)
+
+    def test_damaged(self) -> None:
+        """
+        A file of permissions that was changed is ignored, and said to be.
+        """
+        image_id = self.upload()
+        self.warm(image_id, ALICE)
+        self.node.stop()
+        self.api.kill()
+        sealed = self.node.folder / "cache" / "offline-0.sealed"
+        sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+        self.node.start()
+        self.assertEqual(self.download(image_id).status, 503)
+        self.assertEqual(self.node.count("is ignored: it is torn, or was changed"), 1)
 
 
 class ShortGraceTests(OfflineTestCase):

@@ -25,10 +25,12 @@ from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.faults import cache_faults
 from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
+from glance_cache.grant import LivingOn
 from glance_cache.grants import Grants
+from glance_cache.holders import Holders
 from glance_cache.interfaces import IOwnCredentials
 from glance_cache.links import Links
-from glance_cache.passthrough import PassThrough
+from glance_cache.passthrough import IRelay, PassThrough
 from glance_cache.projects import Projects
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.space import SpaceAccount
@@ -77,7 +79,7 @@ class NodeTestCase(ServingTestCase):
         self.lanes = Lanes(reactor, InlinePool())  # type: ignore[arg-type]
         self.pool = HTTPConnectionPool(reactor)
         agent = UpstreamAgent(reactor, self.pool, 5, ClientTls())
-        self.client = UpstreamClient(agent, reactor, urls, self.times())
+        self.client = UpstreamClient(agent, reactor, urls, self.times(), answered=self.answered)
         self.upstream = GlanceUpstream(self.client, reactor)
         self.entries = EntryStore(
             CacheFolder(self.path, UnsyncedFiles()),
@@ -87,10 +89,12 @@ class NodeTestCase(ServingTestCase):
             reactor,
             self.corrupt.append,
         )
-        self.grants = Grants(self.upstream, reactor, self.grant_seconds, CredentialKeys(b"secret"))
+        self.holders = Holders(CredentialKeys(b"secret"), reactor)
+        living_on = self.make_living_on()
+        self.grants = Grants(self.upstream, reactor, self.grant_seconds, self.holders, living_on=living_on)
         self.fills = Fills(FillTools(self.upstream, self.entries, self.lanes, reactor, 60, self.own_credentials))
         self.cache = Cache(self.entries, self.fills)
-        passthrough = PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls))
+        passthrough = self.make_relay(PassThrough(self.client, Links(PublicEndpoint(self.public_endpoint), urls)))
         self.told = Told()
         projects = self.make_projects()
         routes = ClientRoutes(
@@ -103,6 +107,23 @@ class NodeTestCase(ServingTestCase):
         await self.entries.start()
         await self.entries.scan()
         self.addCleanup(self._end)
+
+    def make_living_on(self) -> LivingOn | None:
+        """
+        Say how grants live on; not at all by default.
+        """
+        return None
+
+    def make_relay(self, passthrough: PassThrough) -> IRelay:
+        """
+        Say what passes requests on.
+        """
+        return passthrough
+
+    def answered(self) -> None:
+        """
+        Take note of an answer of an upstream.
+        """
 
     def make_projects(self) -> Projects | None:
         """

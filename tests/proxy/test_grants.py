@@ -16,6 +16,7 @@ from glance_cache.credential_keys import CredentialKeys
 from glance_cache.errors import ImageUnsteady, UpstreamRefused, UpstreamUnavailable
 from glance_cache.grant import Grant, LivingOn
 from glance_cache.grants import Grants
+from glance_cache.holders import Holders
 from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
 from glance_cache.reach import Reach
 from glance_tx.identity.errors import IdentityUnavailable
@@ -58,7 +59,10 @@ class GrantsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Oracle()
-        self.grants = Grants(self.upstream, self.clock, 60.0, CredentialKeys(b"secret"))
+        self.grants = Grants(self.upstream, self.clock, 60.0, Holders(CredentialKeys(b"secret"), self.clock))
+
+    def holders(self) -> Holders:
+        return Holders(CredentialKeys(b"secret"), self.clock)
 
     def ask(self, image_id: str = IMAGE, credentials: UpstreamCredentials = ALICE) -> Deferred[ImageFacts | None]:
         return Deferred.fromCoroutine(self.grants.grant(image_id, credentials)).addCallback(lambda grant: grant.facts)
@@ -92,7 +96,7 @@ class GrantsTests(SynchronousTestCase):
         """
         Without a time to live every question goes to the upstream.
         """
-        self.grants = Grants(self.upstream, self.clock, 0.0, CredentialKeys(b"secret"))
+        self.grants = Grants(self.upstream, self.clock, 0.0, Holders(CredentialKeys(b"secret"), self.clock))
         self.granted()
         self.granted()
         self.assertEqual(len(self.upstream.asked), 2)
@@ -209,7 +213,7 @@ class GrantsTests(SynchronousTestCase):
         A grant that somebody holds knows that it was revoked, remembered or not.
         """
         for ttl_seconds in (60.0, 0.0):
-            self.grants = Grants(self.upstream, self.clock, ttl_seconds, CredentialKeys(b"secret"))
+            self.grants = Grants(self.upstream, self.clock, ttl_seconds, Holders(CredentialKeys(b"secret"), self.clock))
             holding = Deferred.fromCoroutine(self.grants.grant(IMAGE, ALICE))
             self.upstream.answers[-1].callback(FACTS)
             held = self.successResultOf(holding)
@@ -233,7 +237,7 @@ class GrantsTests(SynchronousTestCase):
         """
         Of an image that nobody has a grant for, nothing is kept.
         """
-        self.grants = Grants(self.upstream, self.clock, 60.0, CredentialKeys(b"secret"), most_grants=1)
+        self.grants = Grants(self.upstream, self.clock, 60.0, self.holders(), most_grants=1)
         for image_id in (IMAGE, OTHER):
             asking = self.ask(image_id)
             self.upstream.answers[-1].callback(FACTS)
@@ -258,7 +262,7 @@ class GrantsTests(SynchronousTestCase):
         """
         The oldest grant goes when there are too many.
         """
-        self.grants = Grants(self.upstream, self.clock, 60.0, CredentialKeys(b"secret"), most_grants=2)
+        self.grants = Grants(self.upstream, self.clock, 60.0, self.holders(), most_grants=2)
         self.granted()
         for token in ("bob", "carol"):
             self.ask(IMAGE, UpstreamCredentials(auth_token=token))
@@ -278,7 +282,7 @@ class GrantsTests(SynchronousTestCase):
         """
         keys = set()
         for secret in (b"secret", b"another"):
-            self.grants = Grants(self.upstream, self.clock, 60.0, CredentialKeys(secret))
+            self.grants = Grants(self.upstream, self.clock, 60.0, Holders(CredentialKeys(secret), self.clock))
             self.granted()
             keys.update(self.grants._grants)
         self.assertEqual(len(keys), 2)
@@ -306,9 +310,10 @@ class LivingOnTests(SynchronousTestCase):
         self.left: float | Exception | None = None
         self.asked_expiry = 0
         self.reach = Reach(self.probe, self.clock)
-        living_on = LivingOn(self.reach, 600.0, self.expiry)
-        keys = CredentialKeys(b"secret")
-        self.grants = Grants(self.upstream, self.clock, self.ttl_seconds, keys, living_on=living_on)
+        self.changed: list[str | None] = []
+        living_on = LivingOn(self.reach, 600.0, self.changed.append)
+        holders = Holders(CredentialKeys(b"secret"), self.clock, self.expiry)
+        self.grants = Grants(self.upstream, self.clock, self.ttl_seconds, holders, living_on=living_on)
 
     async def probe(self) -> None:
         if self.answers_probes:

@@ -127,6 +127,7 @@ class ManagementTestCase(NodeTestCase):
                 "index": {"kind": "sqlite", "reachable": True, "unsent": 0},
                 "offline_since": None,
             },
+            offline=lambda: {"grace_seconds": 0.0, "since": None, "times": 0, "repeated": 0},
             now=reactor.seconds,
             queue_limit=3,
         )

@@ -165,7 +165,12 @@ class ExplainTests(ImageTestCase):
         self.assertEqual(told["outcome"], "refused")
         self.assertEqual(
             told["caller"],
-            {"may_download": False, "refusal": "the upstream answered 401", "permission_seconds_left": None},
+            {
+                "may_download": False,
+                "refusal": "the upstream answered 401",
+                "permission_seconds_left": None,
+                "offline": False,
+            },
         )
 
     async def test_miss(self) -> None:

@@ -178,7 +178,7 @@ class WatchTests(FillTestCase):
 
     def started(self) -> None:
         self.events = Events(2)
-        self.reachable = True
+        self.reachable, self.offline = True, False
         self.watch = Watch(
             WatchTools(
                 self.world.store,
@@ -187,6 +187,7 @@ class WatchTests(FillTestCase):
                 self.events,
                 self.world.clock,
                 lambda: self.reachable,
+                lambda: self.offline,
             )
         )
         self.now(self.watch.start())
@@ -206,7 +207,7 @@ class WatchTests(FillTestCase):
         self.world.clock.advance(1)
         for _ in range(2):
             stream = self.watch.open()
-            self.assertEqual(self.seen(stream), [("health", {"index_reachable": True})])
+            self.assertEqual(self.seen(stream), [("health", {"index_reachable": True, "offline": False})])
         self.start()
         fill = {"image_id": IMAGE, "size": len(DATA)}
         began = [
@@ -222,7 +223,9 @@ class WatchTests(FillTestCase):
         self.now(self.world.store.remove(IMAGE))
         self.assertEqual(self.seen(stream), [("entry", {"image_id": IMAGE, "state": "gone"})])
         self.reachable = False
-        self.assertEqual(self.seen(stream), [("health", {"index_reachable": False})])
+        self.assertEqual(self.seen(stream), [("health", {"index_reachable": False, "offline": False})])
+        self.offline = True
+        self.assertEqual(self.seen(stream), [("health", {"index_reachable": False, "offline": True})])
 
     def test_at_once(self) -> None:
         """

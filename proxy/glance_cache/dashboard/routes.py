@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from glance_cache.passthrough import PassThrough
+from glance_cache.passthrough import IRelay
 from glance_cache.routes import is_image_id
 from glance_tx.web.app import App
 from glance_tx.web.errors import RouteNotFound
@@ -54,7 +54,7 @@ class DashboardRoutes:
     :param passthrough: Leads to the image service, with the caller's own token.
     """
 
-    def __init__(self, passthrough: PassThrough) -> None:
+    def __init__(self, passthrough: IRelay) -> None:
         self._passthrough = passthrough
         self._files = _read_files()
 
