@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, cast
 
 from attrs import field, frozen
@@ -24,7 +25,7 @@ from glance_cache.errors import UpstreamBrokeOff, UpstreamUnavailable
 from glance_cache.headers import retry_after_seconds
 from glance_cache.interfaces import IUpstreamData
 from glance_cache.progress import ProgressWatch
-from glance_cache.turns import UpstreamTurns
+from glance_cache.turns import UpstreamState, UpstreamTurns
 from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IBodyReader
 from glance_tx.streaming.relay import ReaderBody
@@ -127,12 +128,13 @@ class AnswerBody:
     """
     The body of an answer. Whatever is wrong with it is the upstream's doing, and said to be.
 
-    :param broke: Called when it turns out to be broken, with how many seconds its upstream is to rest at least.
+    :param broke: Called when it turns out to be broken, with what is wrong, and with how many seconds its upstream is
+        to rest at least.
     :param watch: Told of its progress, where a slow one counts as broken.
     """
 
     def __init__(
-        self, reader: ResponseReader, base: str, broke: Callable[[float], None], watch: ProgressWatch | None = None
+        self, reader: ResponseReader, base: str, broke: Callable[[str, float], None], watch: ProgressWatch | None = None
     ) -> None:
         self.length = reader.length
         self._reader = reader
@@ -148,13 +150,13 @@ class AnswerBody:
         :raises UpstreamBrokeOff: The body broke off, came to a standstill, is too slow, or not as long as it should be.
         """
         if self._watch is not None and self._watch.too_slow:
-            self._broke(0.0)
+            self._broke(self._watch.reason, 0.0)
             self.cancel()
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: {self._watch.reason}")
         try:
             piece = await self._read(at_least)
         except StreamingError as error:
-            self._broke(0.0)
+            self._broke(str(error), 0.0)
             raise UpstreamBrokeOff(f"{redact_url(self._base)}: {error}") from error
         self._received += len(piece)
         if self.length is not None and self._received > self.length:
@@ -180,7 +182,7 @@ class AnswerBody:
         """
         See `IUpstreamData.distrust`.
         """
-        self._broke(_DISTRUST_SECONDS)
+        self._broke("its data was not the image", _DISTRUST_SECONDS)
 
 
 class UpstreamClient:
@@ -214,6 +216,12 @@ class UpstreamClient:
         The upstream that will be asked first.
         """
         return self._turns.first
+
+    def states(self) -> Sequence[UpstreamState]:
+        """
+        Tell what is known of each upstream.
+        """
+        return self._turns.states()
 
     async def exchange(self, method: str, target: str, headers: Headers, body: IBodyReader | None = None) -> Exchange:
         """
@@ -256,7 +264,7 @@ class UpstreamClient:
             return True
         lines = answer.response.headers.getAllRawHeaders()
         asked = retry_after_seconds(((name, line) for name, every in lines for line in every), self._clock.seconds())
-        self._turns.failed(answer.base, asked or 0.0)
+        self._turns.failed(answer.base, f"it answered {answer.status}", asked or 0.0)
         return False
 
     async def probe(self, seconds: float) -> None:
@@ -291,7 +299,7 @@ class UpstreamClient:
         except (*_NOT_SENT, *_NO_ANSWER) as error:
             # The query of such an address may be a credential.
             where = redact_url(url).partition("?")[0]
-            self._turns.failed(base)
+            self._turns.failed(base, f"{where}, where it led: {_reason(error)}")
             raise UpstreamUnavailable(f"{where}, where {redact_url(base)} led: {_reason(error)}") from error
 
     async def _send(self, method: str, url: str, headers: Headers, upload: Upload | None) -> IResponse:
@@ -306,7 +314,7 @@ class UpstreamClient:
                 body.stopProducing()
 
     def _failed(self, base: str, error: Exception) -> str:
-        self._turns.failed(base)
+        self._turns.failed(base, _reason(error))
         return f"{redact_url(base)}: {_reason(error)}"
 
     def reader(self, exchange: Exchange, expected_length: int | None = None, *, watched: bool = False) -> AnswerBody:
@@ -321,7 +329,7 @@ class UpstreamClient:
         )
         times = self._times
         watch = ProgressWatch(self._clock, times.window, times.progress_bytes) if watched else None
-        return AnswerBody(reader, exchange.base, lambda seconds: self._turns.failed(exchange.base, seconds), watch)
+        return AnswerBody(reader, exchange.base, partial(self._turns.failed, exchange.base), watch)
 
     async def collect(self, exchange: Exchange, limit_bytes: int) -> bytes:
         """

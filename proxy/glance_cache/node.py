@@ -60,7 +60,7 @@ from glance_cache.schedule import minute_of_day
 from glance_cache.space import SpaceAccount
 from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
-from glance_cache.vitals import Upstreams, Vitals
+from glance_cache.vitals import Vitals
 from glance_cache.watch import Watch, WatchTools
 from glance_tx.identity.keystone.account import Account
 from glance_tx.identity.options import AuthSettings
@@ -154,13 +154,7 @@ class Node:
         self._redis_seconds = service_seconds(self.edge.metrics, "redis", "commands take")
         self._connections = make_connections(reactor)
         upstream = settings[UpstreamSettings]
-        self._upstreams = Upstreams(upstream.urls)
-        shown = show_upstreams(self.edge.metrics, upstream.urls)
-
-        def told(url: str, is_well: bool) -> None:
-            self._upstreams.told(url, is_well)
-            shown(url, is_well)
-
+        told = show_upstreams(self.edge.metrics, upstream.urls)
         self._outage = Outage(
             reactor,
             settings[OfflineSettings],
@@ -396,7 +390,7 @@ class Node:
 
     def _make_vitals(self) -> Vitals:
         return Vitals(
-            upstreams=self._upstreams,
+            upstreams=self._client.states,
             index=self._index,
             hits=self._hits,
             changes=self._changes,

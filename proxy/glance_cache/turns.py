@@ -7,18 +7,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from glance_tx.telemetry.redact import redact_url
 
-__all__ = ["UpstreamTurns"]
+__all__ = ["UpstreamState", "UpstreamTurns"]
 
 _FIRST_REST_SECONDS: Final = 1.0
 
 _FORGET_RESTS: Final = 2.0
 """An upstream that was well for so many of the longest rests begins anew with the first one."""
+
+
+@frozen(kw_only=True)
+class UpstreamState:
+    """
+    What is known of an upstream.
+
+    :param well: Whether it worked when last asked; one counts as well until it is asked.
+    :param failures: How often it began to fail.
+    :param rests_until: Others are asked first until then, in seconds since the epoch; ``None`` where it is well.
+    :param last_error: What was wrong with it the last time; ``None`` where nothing ever was.
+    :param last_error_at: When that was, in seconds since the epoch.
+    """
+
+    base: str
+    well: bool
+    failures: int
+    rests_until: float | None
+    last_error: str | None
+    last_error_at: float | None
 
 
 @define
@@ -30,12 +50,17 @@ class _State:
     :param failed_at: When the last of them was counted.
     :param rests_until: Others are asked first until then; 0 where it is well.
     :param stays_until: Before that no answer makes it well.
+    :param times: How often it began to fail, at all.
+    :param last_error: What was wrong the last time.
     """
 
     failures: int = 0
     failed_at: float = 0.0
     rests_until: float = 0.0
     stays_until: float = 0.0
+    times: int = 0
+    last_error: str | None = None
+    last_error_at: float | None = None
 
 
 class UpstreamTurns:
@@ -70,6 +95,22 @@ class UpstreamTurns:
         """
         return self._sorted()[0]
 
+    def states(self) -> Sequence[UpstreamState]:
+        """
+        Tell what is known of each, in the order in which they are configured.
+        """
+        return [
+            UpstreamState(
+                base=base,
+                well=not state.rests_until,
+                failures=state.times,
+                rests_until=state.rests_until or None,
+                last_error=state.last_error,
+                last_error_at=state.last_error_at,
+            )
+            for base, state in self._states.items()
+        ]
+
     def order(self, *, trial: bool) -> tuple[str, ...]:
         """
         List all upstreams as they are to be asked.
@@ -102,14 +143,16 @@ class UpstreamTurns:
             self._log.info("upstream {base} answers again", base=redact_url(base))
             self._told(base, True)  # noqa: FBT003  (what became of it)
 
-    def failed(self, base: str, seconds: float = 0.0) -> None:
+    def failed(self, base: str, reason: str, seconds: float = 0.0) -> None:
         """
         Note that an upstream failed.
 
+        :param reason: What was wrong, without credentials.
         :param seconds: For how long it is to be left alone, whatever it answers meanwhile.
         """
         state = self._states[base]
         now = self._clock.seconds()
+        state.last_error, state.last_error_at = reason, now
         if now - state.failed_at >= _FORGET_RESTS * self._longest_seconds:
             state.failures = 0
         # Many requests may fail at once; that counts as one failure.
@@ -122,6 +165,7 @@ class UpstreamTurns:
         was_well = not state.rests_until
         state.rests_until = max(state.rests_until, now + rest)
         if was_well:
+            state.times += 1
             self._told(base, False)  # noqa: FBT003  (what became of it)
             if len(self._states) > 1:
                 self._log.warn("upstream {base} is asked last for {rest:g} seconds", base=redact_url(base), rest=rest)

@@ -6,46 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define, frozen
+from attrs import frozen
 
 from glance_cache.changes import ImageChanges
 from glance_cache.hits import HitCounter
 from glance_cache.interfaces import ICacheIndex
 from glance_cache.space import SpaceAccount
+from glance_cache.turns import UpstreamState
 from glance_tx.telemetry.redact import redact_url
 
-__all__ = ["Upstreams", "Vitals"]
-
-
-@define
-class _Upstream:
-    well: bool = True
-    failures: int = 0
-
-
-class Upstreams:
-    """
-    Which upstreams work, as far as this process knows: one counts as well until it is asked, and does not work.
-
-    :param urls: Of all of them, the best one first.
-    """
-
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._known = {url: _Upstream() for url in urls}
-
-    def told(self, url: str, is_well: bool) -> None:
-        """
-        Take note of an upstream that began to fail, or works again.
-        """
-        upstream = self._known[url]
-        upstream.well = is_well
-        upstream.failures += not is_well
-
-    def view(self) -> Sequence[Mapping[str, object]]:
-        """
-        Show all of them, without passwords.
-        """
-        return [{"url": redact_url(url), "well": u.well, "failures": u.failures} for url, u in self._known.items()]
+__all__ = ["Vitals"]
 
 
 @frozen(kw_only=True)
@@ -53,11 +23,12 @@ class Vitals:
     """
     Whether all that a node needs is there.
 
+    :param upstreams: Tells what is known of each of them.
     :param listens: Whether the node is to hear of changes at all.
     :param offline_since: Tells since when no upstream can be reached, in seconds since the epoch.
     """
 
-    upstreams: Upstreams
+    upstreams: Callable[[], Sequence[UpstreamState]]
     index: ICacheIndex
     hits: HitCounter
     changes: ImageChanges
@@ -70,7 +41,7 @@ class Vitals:
         Show it.
         """
         return {
-            "upstreams": self.upstreams.view(),
+            "upstreams": [_upstream_view(state) for state in self.upstreams()],
             "index": {
                 "kind": self.index.name,
                 "reachable": self.hits.index_reachable,
@@ -80,3 +51,14 @@ class Vitals:
             "changes_heard": self.changes.listening if self.listens else None,
             "disk_full": self.account.disk.full,
         }
+
+
+def _upstream_view(state: UpstreamState) -> Mapping[str, object]:
+    return {
+        "url": redact_url(state.base),
+        "well": state.well,
+        "failures": state.failures,
+        "rests_until": state.rests_until,
+        "last_error": state.last_error,
+        "last_error_at": state.last_error_at,
+    }

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.ports import free_port
 
 START_SECONDS = 60.0
+END_SECONDS = 60.0
 
 ADMIN = "admin-token"
 ALICE = "alice-token"
@@ -149,7 +150,7 @@ class DaemonProcess:
             return 0
         process.send_signal(number)
         try:
-            return process.wait(timeout=30)
+            return process.wait(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

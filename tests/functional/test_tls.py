@@ -8,14 +8,13 @@ import http.client
 import json
 import socket
 import ssl
-import time
 from pathlib import Path
 from unittest import SkipTest
 
 from attrs import define
 
 from tests.doubles.certificates import Authority
-from tests.functional.daemons import ALICE, API_CONFIG, CACHE_CONFIG, DaemonProcess, DaemonTestCase
+from tests.functional.daemons import ALICE, API_CONFIG, CACHE_CONFIG, START_SECONDS, DaemonProcess, DaemonTestCase
 
 DATA = bytes(range(256)) * 20000
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -47,7 +46,9 @@ class TlsTests(DaemonTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.authority = Authority(self.folder / "tls")
         self.cert_file, self.key_file = self.authority.issue("localhost", "127.0.0.1")
-        tls = f"[DEFAULT]\nreload_interval = 1\ncert_file = {self.cert_file}\nkey_file = {self.key_file}\n"
+        # Nothing but a transfer is waited for, or no daemon here would end while a test looks.
+        patient = "[DEFAULT]\ngraceful_shutdown_timeout = 3600\n"
+        tls = f"{patient}reload_interval = 1\ncert_file = {self.cert_file}\nkey_file = {self.key_file}\n"
         self.api = self.daemon("glance-api", API_CONFIG.replace("[DEFAULT]\n", tls))
         self.api.start()
         upstream = f"\n[upstream]\nurls = https://localhost:{self.api.port}\ncafile = {self.authority.ca_file}\n"
@@ -103,9 +104,7 @@ class TlsTests(DaemonTestCase):
         self.addCleanup(connection.close)
         connection.request("GET", "/healthcheck")
         connection.getresponse().read()
-        began = time.monotonic()
-        self.api.stop()
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertEqual(self.api.stop(), 0)
 
     def test_renewed(self) -> None:
         """
@@ -146,7 +145,7 @@ class Ipv6Tests(DaemonTestCase):
             daemon = self.make_daemon("glance-api", Path(self.mktemp()).absolute(), config)
             daemon.start(wait=False)
             for address in reached:
-                self.wait_for(lambda: self.versions(daemon.port, address) is not None)  # noqa: B023
+                self.wait_for(lambda: self.versions(daemon.port, address) is not None, START_SECONDS)  # noqa: B023
                 name = f"[{address}]" if ":" in address else address
                 self.assertEqual(self.versions(daemon.port, address), f"http://{name}:{daemon.port}/v2/")
             daemon.stop()

@@ -4,11 +4,12 @@ Tests of which upstream is asked, and of which is too slow.
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_cache.progress import ProgressWatch
-from glance_cache.turns import UpstreamTurns
+from glance_cache.turns import UpstreamState, UpstreamTurns
 
 A, B, C = "http://a", "http://b", "http://c"
 
@@ -43,20 +44,42 @@ class TurnsTests(SynchronousTestCase):
         """
         One that failed is asked last, so that it is where there is no other; of several the one whose rest ends first.
         """
-        self.turns.failed(A)
+        self.turns.failed(A, "it broke")
         self.assertEqual(self.order(), "bca")
         self.assertEqual(self.turns.first, B)
         self.clock.advance(0.5)
-        self.turns.failed(B)
+        self.turns.failed(B, "it broke")
         self.assertEqual(self.order(), "cab")
-        self.turns.failed(C)
+        self.turns.failed(C, "it broke")
         self.assertEqual(sorted(self.order()), ["a", "b", "c"])
+
+    def test_states(self) -> None:
+        """
+        Of each it is told whether it rests, until when, how often it began to fail, and what was wrong last, which
+        stays when it is well again.
+        """
+        well = UpstreamState(base=A, well=True, failures=0, rests_until=None, last_error=None, last_error_at=None)
+        self.assertEqual(self.turns.states(), [well, evolve(well, base=B), evolve(well, base=C)])
+        self.turns.failed(A, "first")
+        self.clock.advance(0.5)
+        self.turns.failed(A, "second")
+        failed = evolve(
+            well, well=False, failures=1, rests_until=1_000_001.5, last_error="second", last_error_at=1_000_000.5
+        )
+        self.assertEqual(self.turns.states()[0], failed)
+        self.turns.answered(A)
+        self.assertEqual(self.turns.states()[0], evolve(failed, well=True, rests_until=None))
+        self.turns.failed(A, "third", 10.0)
+        self.assertEqual(
+            self.turns.states()[0], evolve(failed, failures=2, rests_until=1_000_010.5, last_error="third")
+        )
+        self.assertTrue(self.turns.states()[1].well)
 
     def test_one_tries(self) -> None:
         """
         After its rest one request tries it, and no other before that has its answer.
         """
-        self.turns.failed(A)
+        self.turns.failed(A, "it broke")
         self.clock.advance(1)
         self.assertEqual([self.order() for _ in range(3)], ["abc", "bca", "bca"])
         self.turns.answered(A)
@@ -67,7 +90,7 @@ class TurnsTests(SynchronousTestCase):
         """
         Where the one that tried never said what came of it, another one tries later.
         """
-        self.turns.failed(A)
+        self.turns.failed(A, "it broke")
         self.clock.advance(1)
         self.assertEqual(self.order(), "abc")
         self.clock.advance(1)
@@ -77,7 +100,7 @@ class TurnsTests(SynchronousTestCase):
         """
         A request that cannot be repeated elsewhere tries nothing.
         """
-        self.turns.failed(A)
+        self.turns.failed(A, "it broke")
         self.clock.advance(10)
         self.assertEqual(self.turns.order(trial=False), (B, C, A))
         self.assertEqual(self.order(), "abc")
@@ -88,7 +111,7 @@ class TurnsTests(SynchronousTestCase):
         """
         found = []
         for _ in range(count):
-            self.turns.failed(A)
+            self.turns.failed(A, "it broke")
             seconds = 0.0
             while self.order() != "abc":
                 self.clock.advance(0.5)
@@ -118,7 +141,7 @@ class TurnsTests(SynchronousTestCase):
         A hundred transfers that break at once are one failure.
         """
         for _ in range(100):
-            self.turns.failed(A)
+            self.turns.failed(A, "it broke")
         self.assertEqual(self.rests(1), [1])
         self.assertEqual(self.told, [(A, False)])
 
@@ -126,13 +149,13 @@ class TurnsTests(SynchronousTestCase):
         """
         One that says for how long it wants to be left alone is, up to the longest rest.
         """
-        self.turns.failed(A, 10.0)
+        self.turns.failed(A, "it broke", 10.0)
         self.clock.advance(9.5)
         self.turns.answered(A)
         self.assertEqual(self.order(), "bca")
         self.clock.advance(0.5)
         self.assertEqual(self.order(), "abc")
-        self.turns.failed(A, 1e9)
+        self.turns.failed(A, "it broke", 1e9)
         self.clock.advance(60)
         self.assertEqual(self.order(), "abc")
 
@@ -141,7 +164,7 @@ class TurnsTests(SynchronousTestCase):
         The only one is asked in any case.
         """
         turns = UpstreamTurns([A], self.clock)
-        turns.failed(A)
+        turns.failed(A, "it broke")
         self.assertEqual(turns.order(trial=True), (A,))
         self.assertEqual(turns.order(trial=False), (A,))
 
