@@ -8,7 +8,7 @@ from typing import Final
 
 from glance_cache.fill_options import FillSettings
 from glance_cache.hit_options import HitSettings
-from glance_cache.offline_options import OfflineSettings
+from glance_cache.offline_options import OfflineSettings, find_grants_without_grace
 from glance_cache.options import (
     CacheListenSettings,
     CacheSettings,
@@ -79,6 +79,7 @@ GLANCE_CACHE: Final = Program(
         find_unusable_service_user,
         find_two_accounts,
         find_crossed_marks,
+        find_grants_without_grace,
         find_half_redis_identity,
         find_lonely_sentinels,
         find_half_certificates,

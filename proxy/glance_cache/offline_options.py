@@ -4,17 +4,18 @@ Options for the time in which no upstream can be reached.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
 from oslo_config import cfg
 
-from glance_tx.settings import Section, option
+from glance_tx.settings import Conflict, Section, Settings, option
 from glance_tx.settings.values import AbsolutePath, ByteCount
 from glance_tx.streaming.units import MiB
 
-__all__ = ["OfflineSettings"]
+__all__ = ["OfflineSettings", "find_grants_without_grace"]
 
 
 @frozen(kw_only=True)
@@ -66,3 +67,12 @@ class OfflineSettings(Section):
             "holds some 8000 records. 0 keeps none.",
         )
     )
+
+
+def find_grants_without_grace(settings: Settings) -> Iterator[Conflict]:
+    """
+    Find permissions that are to be kept, and never used.
+    """
+    offline = settings[OfflineSettings]
+    if offline.keeps_grants and not offline.grace_seconds:
+        yield Conflict("cache", "offline_grants", "needs [cache] offline_grace")

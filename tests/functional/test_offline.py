@@ -246,7 +246,8 @@ class MetadataTests(OfflineTestCase):
             self.assertEqual((repeated.headers["x-cache"], repeated.headers["warning"]), ("offline", WARNING))
             self.assertGreaterEqual(int(repeated.headers["age"]), 0)
         stats = json.loads(self.node.ask("GET", "/v2/cache/stats", ADMIN).body)
-        self.assertEqual((stats["offline"]["times"], stats["offline"]["repeated"]), (1, len(paths)))
+        self.assertEqual(stats["offline"]["repeated"], len(paths))
+        self.assertGreaterEqual(stats["offline"]["times"], 1)
         self.assertGreater(stats["offline"]["since"], 0)
         self.assertGreater(stats["answers"]["offline"], 0)
         self.assertEqual(self.node.ask("GET", "/healthcheck", None).status, 200)
@@ -311,7 +312,7 @@ class ShortGraceTests(OfflineTestCase):
     A grace that ends during the test.
     """
 
-    options = "grant_ttl = 0\noffline_grace = 8\n"
+    options = "grant_ttl = 0\noffline_grace = 15\n"
 
     def test_ends(self) -> None:
         """
@@ -321,7 +322,7 @@ class ShortGraceTests(OfflineTestCase):
         self.warm(image_id, ALICE)
         self.api.kill()
         self.offline(image_id, ALICE)
-        self.wait_for(lambda: self.download(image_id).status == 503)
+        self.wait_for(lambda: self.download(image_id).status == 503, 150.0)
 
 
 class NoGraceTests(OfflineTestCase):

@@ -11,14 +11,16 @@ from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from glance_cache.catalog import CHUNK_BYTES
+from glance_cache.grant import LivingOn
 from glance_cache.interfaces import UpstreamCredentials
 from glance_cache.projects import Projects
+from glance_cache.reach import PROBE_SECONDS, Reach
 from glance_tx.identity.caller import Caller
 from glance_tx.identity.errors import IdentityUnavailable, NotAuthenticated
 from glance_tx.identity.interfaces import Credentials, IIdentity
 from glance_tx.streaming.units import MiB
 from tests.doubles.stock_glance import StockGlance, StockImage
-from tests.doubles.upstreams import turns
+from tests.doubles.upstreams import reactor, turns
 from tests.proxy.folders import DATA, IMAGE
 from tests.proxy.nodes import NodeTestCase, later
 from tests.web.raw import RawAnswer, until
@@ -500,3 +502,69 @@ class ForgetfulTests(RoutesTestCase):
         await self.get()
         self.glance.images[IMAGE].downloaders.clear()
         self.assertEqual((await self.get()).status, 403)
+
+
+class OfflineTests(RoutesTestCase):
+    """
+    Downloads while the service cannot be reached.
+    """
+
+    grant_seconds = 0.0
+
+    def make_living_on(self) -> LivingOn:
+        self.reach = Reach(lambda: self.client.probe(PROBE_SECONDS), reactor)
+        self.addCleanup(self.reach.stop)
+        return LivingOn(self.reach, 600)
+
+    def answered(self) -> None:
+        self.reach.answered()
+
+    async def test_served_on(self) -> None:
+        """
+        A cached image is served on, whole and in part, and says how; the whole one counts as a hit.
+        """
+        await self.get()
+        await self.stop_upstreams()
+        for _ in range(2):
+            answer = await self.get()
+            self.assert_data(answer, "offline")
+            self.assertEqual(answer.headers["warning"], '110 - "Response is Stale"')
+            self.assertEqual(answer.headers["content-md5"], hashlib.md5(DATA).hexdigest())
+        part = await self.get("Range: bytes=3-9")
+        self.assertEqual((part.status, part.headers["x-cache"], part.body), (206, "offline", DATA[3:10]))
+        self.assertEqual(self.hits, [(IMAGE, len(DATA))] * 2)
+        self.assertEqual(self.counted, {"fill": 1, "offline": 3})
+        self.assertEqual(self.records[-1].cache_state, "offline")
+
+    async def test_no_longer_here(self) -> None:
+        """
+        An image that has left the cache is not to be had, and no fill is begun.
+        """
+        await self.get()
+        await self.entries.remove(IMAGE)
+        await self.stop_upstreams()
+        begun = self.fills.count
+        for _ in range(2):
+            answer = await self.get()
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
+        self.assertEqual(self.fills.count, begun)
+
+    async def test_changed_in_vain(self) -> None:
+        """
+        A change that could not be passed on ends nothing: or anybody could end what lives on for others.
+        """
+        await self.get()
+        await self.stop_upstreams()
+        for method, path in (("DELETE", f"/v2/images/{IMAGE}"), ("POST", f"/v2/images/{IMAGE}/actions/deactivate")):
+            self.assertEqual((await self.get(method=method, path=path, token="stranger")).status, 503)
+            self.assert_data(await self.get(), "offline")
+
+    async def test_deleted(self) -> None:
+        """
+        A change that went by way of the node ends what could have lived on.
+        """
+        await self.get()
+        path = f"/v2/images/{IMAGE}/actions/deactivate"
+        self.assertLess((await self.get(method="POST", path=path)).status, 300)
+        await self.stop_upstreams()
+        self.assertEqual((await self.get()).status, 503)

@@ -91,6 +91,7 @@ class MakeServiceTests(TestCase):
             "\n[auth]\nstrategy = tokens\n",
             "\n[oslo_policy]\npolicy_file = /nowhere\n",
             "\n[cache]\ngrant_ttl = x\n",
+            "\n[cache]\noffline_grants = true\n",
         ):
             with self.assertRaises(SystemExit):
                 makeService(self.options(more))
