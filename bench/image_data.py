@@ -17,6 +17,7 @@ from databases import POSTGRESQL
 from imagedata.cases import CASES, UnknownCase, choose
 from imagedata.chart import chart
 from imagedata.client import ClientFailed
+from imagedata.congestion import NOT_FOR_LOOPBACK, CongestionRefused, congestion
 from imagedata.report import (
     Measured,
     conditions,
@@ -48,6 +49,7 @@ def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--leave-out", default="", help="peers that are not wanted, with commas")
     parser.add_argument("--processes", type=int, default=1, help="of each server (default 1)")
     parser.add_argument("--postgresql", default=POSTGRESQL, help=f"administrative database (default {POSTGRESQL})")
+    parser.add_argument("--congestion", help="TCP's congestion control meanwhile, such as cubic; only as root")
     parser.add_argument("--folder", type=Path, help="where images are put; a temporary folder by default")
     parser.add_argument("--out", type=Path, help="folder for image-data.json, with all rounds, and image-data.svg")
     return parser.parse_args(words)
@@ -99,23 +101,31 @@ def run(options: argparse.Namespace) -> int:
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else None)
     leave_out = frozenset(word for word in options.leave_out.split(",") if word)
     with ExitStack() as stack:
+        control = stack.enter_context(congestion(options.congestion))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-")))
         folder.chmod(0o755)
         check_room(folder, sizes)
         site = Site(stack, folder, options.cache, options.processes, sizes, options.postgresql, leave_out)
         measured = measure(site, names, rounds)
         report(site, measured)
+        if control == NOT_FOR_LOOPBACK:
+            print(
+                f"TCP's congestion control is {control}, of which figures on loopback differ widely: --congestion cubic"
+            )
         if options.out is not None:
-            write(options.out, site, measured)
+            write(options.out, site, measured, control)
     return 0
 
 
-def write(folder: Path, site: Site, measured: Sequence[Measured]) -> None:
+def write(folder: Path, site: Site, measured: Sequence[Measured], control: str) -> None:
     """
     Keep what was found.
+
+    :param control: TCP's congestion control.
     """
     stock = None if STOCK in site.missing else site.stock_environment()
     facts = {**conditions(site.processes, peer_versions(stock)), "image_bytes": site.sizes.image}
+    facts["congestion_control"] = control
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "image-data.json", measured, facts, site.missing)
     (folder / "image-data.svg").write_text(chart(measured))
@@ -140,7 +150,7 @@ def main() -> int:
         return run(parse_options())
     except KeyboardInterrupt:
         return 130
-    except (ClientFailed, OSError, PeerMissing, ServerFailed, UnknownCase) as error:
+    except (ClientFailed, CongestionRefused, OSError, PeerMissing, ServerFailed, UnknownCase) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 

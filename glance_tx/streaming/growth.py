@@ -124,13 +124,11 @@ class Resident:
         """
         if self.limit > offset:
             return succeed(None)
-        return self._bring(offset) if self._inner.limit > offset else Deferred.fromCoroutine(self._reach(offset))
+        if self._inner.limit > offset:
+            return self._bring(None, offset)
+        return self._inner.wait_beyond(offset).addCallback(self._bring, offset)
 
-    async def _reach(self, offset: int) -> None:
-        await self._inner.wait_beyond(offset)
-        await self._bring(offset)
-
-    def _bring(self, offset: int) -> Deferred[None]:
+    def _bring(self, _: None, offset: int) -> Deferred[None]:
         end = min(offset + self._window_bytes, self._inner.limit)
         try:
             here = in_memory(self._descriptor, offset, end)

@@ -194,7 +194,11 @@ class VerifiedGrowth:
         """
         if self.limit > offset:
             return succeed(None)
-        return Deferred.fromCoroutine(self._grow_beyond(offset))
+        try:
+            grown = self._grows_beyond(offset)
+        except (CancelledError, EntryChanged, OSError):
+            return fail()
+        return succeed(None) if grown else Deferred.fromCoroutine(self._grow_beyond(offset))
 
     def stop(self) -> None:
         """
@@ -203,16 +207,21 @@ class VerifiedGrowth:
         self._stopped = True
 
     async def _grow_beyond(self, offset: int) -> None:
+        chunk = offset // CHUNK_BYTES
         for _ in range(_ATTEMPTS):
-            chunk = offset // CHUNK_BYTES
-            self._compare()
-            if self._verifier.is_right(chunk):
-                self._let_go(chunk)
-                return
             self._look_ahead(chunk)
             await self._verifier.look_at(chunk)
+            if self._grows_beyond(offset):
+                return
         # Somebody keeps writing to the file.
         raise EntryChanged(self._verifier.image_id)
+
+    def _grows_beyond(self, offset: int) -> bool:
+        self._compare()
+        chunk = offset // CHUNK_BYTES
+        if self._verifier.is_right(chunk):
+            self._let_go(chunk)
+        return self.limit > offset
 
     def _compare(self) -> None:
         if self._stopped:

@@ -13,6 +13,8 @@ from typing import Final
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from glance_tx.streaming.cachestat import is_cached
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _TRIES: Final = 100
 
@@ -31,7 +33,10 @@ def descriptors() -> int:
 
 
 def drop_from_memory(test: SynchronousTestCase, descriptor: int) -> None:
-    """Drop a file from the page cache; skip the test where it stays there all the same."""
+    """Drop a file from the page cache; skip the test where it stays there all the same, or comes back by itself."""
+    if is_cached(descriptor, 0, 1) is None:
+        # Looking at a page begins to read it, and a fast disk has it there at the next look.
+        raise SkipTest("this kernel does not count pages in memory (Linux 6.5 does)")
     # The kernel may pass over pages that its journal still has to do with, so once is not always enough.
     for _ in range(_TRIES):
         os.fsync(descriptor)

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from glance_tx.streaming import readahead
 from glance_tx.streaming.errors import LaneStopped, ShortFile
 from glance_tx.streaming.filebody import FileBody
 from glance_tx.streaming.growth import GrowingFile, Resident, WholeFile
@@ -149,6 +150,15 @@ class ResidentTests(SynchronousTestCase):
         self.assertEqual((growth.limit, self.pool.jobs_done), (1 * MiB, 0))
         self.successResultOf(growth.wait_beyond(1 * MiB))
         self.assertEqual((growth.limit, self.pool.jobs_done), (2 * MiB, 0))
+
+    def test_hot_uncounted(self) -> None:
+        """
+        Where the kernel does not count pages, looking at some of them tells.
+        """
+        self.patch(readahead, "is_cached", lambda *_: None)
+        growth = self.resident()
+        self.successResultOf(growth.wait_beyond(0))
+        self.assertEqual((growth.limit, self.pool.jobs_done), (1 * MiB, 0))
 
     def test_cold(self) -> None:
         """
