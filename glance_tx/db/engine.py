@@ -33,7 +33,7 @@ from glance_tx.db import dialects
 from glance_tx.db.errors import in_a_line, translated
 from glance_tx.db.places import Places
 from glance_tx.db.urls import read_url
-from glance_tx.domain.errors import CatalogUnavailable
+from glance_tx.domain.errors import CatalogUnavailable, DomainError
 
 if "alchimia" not in sys.modules:
     # See Note [Alchimia]. The stub has the one name that the package looks for.
@@ -249,7 +249,8 @@ class Database:
                 place.trusted_until = 0.0
         if isinstance(error, CatalogUnavailable) and isinstance(cause, DBAPIError):
             self._log.warn("database: {error}", error=in_a_line(cause))
-        elif not heard:
+        elif not heard and (isinstance(error, CatalogUnavailable) or not isinstance(error, DomainError)):
+            # A refusal (there is no such image, say) is an answer, which nobody wants any more.
             self._log.warn("database: a transaction whose caller had left failed: {error!r}", error=error)
 
     def _opened(self, outcomes: list[tuple[bool, Any]], writers: int, started: Deferred[None]) -> None:

@@ -232,6 +232,27 @@ class DatabaseContract(DatabaseCase):
         self.assertEqual(await database.transact(names), [])
         self.assertIn("nobody hears this", "\n".join(lines))
 
+    async def test_a_refusal_without_a_caller_is_not_logged(self) -> None:
+        """
+        What a transaction refuses, and nobody wants to know any more, is no failure.
+        """
+        database = await self.open(size=1)
+        gate = self.gate()
+
+        def refuse(connection: sa.Connection) -> None:
+            gate(connection)
+            raise ImageNotFound("some-image")
+
+        holding = started(database.transact(refuse))
+        await gate.entered()
+        holding.cancel()
+        with self.assertRaises(CancelledError):
+            await holding
+        lines = self.logged()
+        gate.open()
+        self.assertEqual(await database.transact(names), [])
+        self.assertEqual([line for line in lines if "some-image" in line], [])
+
     async def test_waiting_for_a_connection_has_a_deadline(self) -> None:
         """
         A transaction that gets no connection in time fails, and never runs; others go on.
