@@ -172,14 +172,16 @@ class RepeatingTests(RepeatingTestCase):
             *("Cache-Control: no-cache", "Cache-Control: no-store", "Pragma: no-cache"),
         ):
             await self.ask(RECORD, ALICE, lines)
+            self.assertEqual(self.answers.count, 0, lines)
         for head in (
             *("Cache-Control: no-store", "Cache-Control: max-age=0, must-revalidate", "Vary: *", "Vary: Cookie"),
             "X-Cache: offline",
         ):
             await self.ask(RECORD, ALICE, head=[head])
+            self.assertEqual(self.answers.count, 0, head)
         for status in (203, 204, 206, 301, 400, 401, 404, 500):
             await self.ask(RECORD, ALICE, status=status, body=b"")
-        self.assertEqual((self.answers.count, self.answers.used_bytes), (0, 0))
+            self.assertEqual((self.answers.count, self.answers.used_bytes), (0, 0), status)
         await self.ask(RECORD, ALICE, head=["Vary: Accept, X-Auth-Token, accept-encoding"])
         self.assertEqual(self.answers.count, 1)
 
