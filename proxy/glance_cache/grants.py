@@ -240,10 +240,9 @@ class Grants:
         self._refused(self._holders.key(credentials), status, image_id)
 
     def _refused(self, holder: bytes, status: int, image_id: str | None) -> None:
-        self._holders.refused(holder, status)
-        self._ended += 1
+        self._ended += self._holders.refused(holder, status)
         if image_id is not None:
-            self._grants.pop(holder + image_id.encode(), None)
+            self._ended += self._grants.pop(holder + image_id.encode(), None) is not None
 
     def stop(self) -> None:
         """

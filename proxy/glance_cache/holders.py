@@ -55,14 +55,16 @@ class Holders:
         """
         return self._known.setdefault(key, Holder())
 
-    def refused(self, key: bytes, status: int) -> None:
+    def refused(self, key: bytes, status: int) -> bool:
         """
         Take note that the upstream refused something: 401 ends all that is remembered for these credentials.
+
+        :return: Whether it ended anything.
         """
-        if status == _UNAUTHORIZED:
-            holder = self._known.pop(key, None)
-            if holder is not None:
-                holder.ended = True
+        holder = self._known.pop(key, None) if status == _UNAUTHORIZED else None
+        if holder is not None:
+            holder.ended = True
+        return holder is not None
 
     def learn(self, holder: Holder, credentials: UpstreamCredentials) -> None:
         """

@@ -305,6 +305,22 @@ class SealingTests(SynchronousTestCase):
         self.wait(1)
         self.assertFalse(self.reborn().lives_on(OTHER))
 
+    def test_refusals_of_nothing(self) -> None:
+        """
+        Who is refused and had nothing has the file written for nothing.
+        """
+        self.life.granted()
+        self.wait(11)
+        path = self.folder / "offline-0.sealed"
+        before = path.read_bytes()
+        for status in (401, 403, 404):
+            self.life.grants.refused(UpstreamCredentials(auth_token="stranger"), status, IMAGE)
+            self.wait(11)
+        self.assertEqual(path.read_bytes(), before)
+        self.life.grants.refused(ALICE, 404, IMAGE)
+        self.wait(1)
+        self.assertNotEqual(path.read_bytes(), before)
+
     def test_token_ends(self) -> None:
         """
         No permission outlives its token, in another life either.
