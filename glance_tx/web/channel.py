@@ -30,7 +30,7 @@ from collections.abc import Callable
 from enum import Enum, Flag, auto
 from typing import Any, Final, Protocol
 
-from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
@@ -48,6 +48,9 @@ _UNKNOWN_LINE: Final = RequestLine(b"-", b"-", b"HTTP/1.1")
 """Stands in for the request line of a request that has none one can read."""
 
 _LONGEST_CHUNK: Final = 2**63 - 1
+
+_TURN_SECONDS: Final = 0.005
+"""After as long, what a client sent at once lets other connections have their turn."""
 
 
 class IDispatched(Protocol):
@@ -96,6 +99,8 @@ class _Hold(Flag):
     """Enough of the next requests waits already."""
     UNSENT = auto()
     """The client does not take its answers."""
+    TURN = auto()
+    """What came before is gone on with after others had their turn."""
 
 
 class Channel(http.HTTPChannel):
@@ -128,6 +133,7 @@ class Channel(http.HTTPChannel):
         self._holds = _Hold(0)
         self._unparsed = b""
         self._parsing = False
+        self._next_turn: IDelayedCall | None = None
         self._drained = 0
         self._idle = StallTimer(clock, limits.timeout_seconds, self._timed_out)
         self._lingering = StallTimer(clock, limits.linger_seconds, self.loseConnection)
@@ -181,14 +187,24 @@ class Channel(http.HTTPChannel):
 
     def _parse(self) -> None:
         # A step may answer a request, which makes the next one due; this loop comes to it, not the step.
-        if self._parsing:
+        if self._parsing or self._next_turn is not None:
             return
         self._parsing = True
+        turn_ends = self._clock.seconds() + _TURN_SECONDS
         try:
             while self._unparsed and self._steps[self._state]():
-                pass
+                if self._unparsed and self._clock.seconds() >= turn_ends:
+                    self._hold(_Hold.TURN)
+                    self._next_turn = self._clock.callLater(0, self._take_turn)
+                    break
         finally:
             self._parsing = False
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._parse()
+        if self._next_turn is None:
+            self._release(_Hold.TURN)
 
     def _next_piece(self) -> bytes:
         piece, self._unparsed = self._unparsed, b""
@@ -429,6 +445,9 @@ class Channel(http.HTTPChannel):
         self._state = _State.CLOSED
         for timer in (self._idle, self._lingering, self._closing):
             timer.stop()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
         # The requests come first: a handler is cancelled, if it is of the kind that is, before its read fails.
         super().connectionLost(reason)
         self._body.lose("its sender went away")
