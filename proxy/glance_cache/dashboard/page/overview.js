@@ -75,7 +75,7 @@ function conditions(node, { indexReadAt }) {
     detail: upstream.url,
     mood: upstream.well ? "good" : "bad",
     state: upstream.well ? "works" : "does not answer",
-    note: upstream.failures === 0 ? "" : `began to fail ${whole(upstream.failures)} ${upstream.failures === 1 ? "time" : "times"}`,
+    note: upstreamNote(upstream),
   }));
   const unsent = health.index.unsent === 0 ? "" : `hits of ${whole(health.index.unsent)} images wait for it; none is lost`;
   found.push({
@@ -113,6 +113,12 @@ function conditions(node, { indexReadAt }) {
     note: node.prefetch.possible ? "" : "set [service_user], or [cache] prefetch_token",
   });
   return found;
+}
+
+function upstreamNote(upstream) {
+  if (upstream.failures === 0) return "";
+  const times = `began to fail ${whole(upstream.failures)} ${upstream.failures === 1 ? "time" : "times"}`;
+  return upstream.last_error === null ? times : `${times}; at ${clock(upstream.last_error_at)}: ${upstream.last_error}`;
 }
 
 function banners(model) {
