@@ -22,7 +22,7 @@ from glance_cache.errors import (
     UpstreamUnavailable,
 )
 from glance_cache.fills import Fill, Fills
-from glance_cache.interfaces import ImageFacts, UpstreamCredentials
+from glance_cache.interfaces import IChunkSource, ImageFacts, UpstreamCredentials
 from glance_cache.pace import Pace
 from glance_tx.streaming.errors import StreamingError
 from glance_tx.streaming.interfaces import IFileBody
@@ -67,14 +67,22 @@ class Cache:
     Decides where data comes from. Whoever asks holds a grant for it.
 
     :param max_image_bytes: Images of more than this are not filled; ``None`` for no such limit.
+    :param chunks: Told whose name damaged entries can be repaired in.
     """
 
     _log = Logger()
 
-    def __init__(self, entries: EntryStore, fills: Fills, max_image_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        entries: EntryStore,
+        fills: Fills,
+        max_image_bytes: int | None = None,
+        chunks: IChunkSource | None = None,
+    ) -> None:
         self._entries = entries
         self._fills = fills
         self._max_image_bytes = max_image_bytes
+        self._chunks = chunks
 
     async def open(self, facts: ImageFacts, credentials: UpstreamCredentials, part: ByteRange | None) -> Served | None:
         """
@@ -86,7 +94,7 @@ class Cache:
         :raises UpstreamRefused: A fill was to begin, and the upstream refused it to these credentials.
         :raises UpstreamUnavailable: A fill was to begin, and no upstream answered.
         """
-        if not facts.size:
+        if not facts.size or self._is_damaged(facts, credentials):
             return None
         try:
             for _ in range(_TRIES):
@@ -160,6 +168,12 @@ class Cache:
                 raise CacheFull(facts.size, self._max_image_bytes or 0)
             fill = self._fills.start(facts, credentials, pace)
         await fill.ended()
+
+    def _is_damaged(self, facts: ImageFacts, credentials: UpstreamCredentials) -> bool:
+        damaged = self._entries.is_damaged(facts)
+        if damaged and self._chunks is not None:
+            self._chunks.offer(facts.image_id, credentials)
+        return damaged
 
     def _too_large(self, facts: ImageFacts) -> bool:
         return self._max_image_bytes is not None and facts.size > self._max_image_bytes

@@ -19,6 +19,7 @@ from glance_cache.options import (
 )
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.room_options import RoomSettings, find_crossed_marks
+from glance_cache.scrub_options import ScrubSettings
 from glance_cache.stock_options import STOCK_OPTIONS
 from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings, find_unusable_service_user
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
@@ -58,6 +59,7 @@ GLANCE_CACHE: Final = Program(
         RoomSettings,
         HitSettings,
         FillSettings,
+        ScrubSettings,
         OfflineSettings,
         PrefetchSettings,
         ServiceUserSettings,

@@ -20,10 +20,12 @@ from glance_cache.errors import EntryCorrupt
 from glance_cache.finder import Finder
 from glance_cache.folder import CacheFolder
 from glance_cache.housekeeping import Housekeeping
-from glance_cache.interfaces import HitTotals, IEvictionPolicy, ImageFacts, ISiblings
+from glance_cache.interfaces import HitTotals, IChunkSource, IEvictionPolicy, ImageFacts, ISiblings
 from glance_cache.keeper import Keeper, Known
 from glance_cache.names import EntryName
+from glance_cache.repairs import Repairs
 from glance_cache.room import RoomMaker
+from glance_cache.scrub import Scrubber, ScrubTools
 from glance_cache.space import SpaceAccount
 from glance_cache.watched import Watched
 from glance_cache.writer import EntryWriter
@@ -50,11 +52,12 @@ class EntryStore:
     :param policy: New; what goes first.
     :param lanes: Where files are touched.
     :param clock: Tells when an entry was used.
-    :param on_corrupt: Told of each entry that was given up because a chunk of it is damaged.
+    :param on_corrupt: Told of each entry of which a chunk was found damaged.
     :param low_water_bytes: See `RoomMaker`; ``None`` to remove no more than needed.
     :param high_water_bytes: See `RoomMaker`; ``None`` for all there is.
     :param on_evict: Told of each image that is removed to make room, and of the room it had.
     :param siblings: The other processes that use the folder, which their parent has taken; ``None`` for none.
+    :param chunks: Brings what is damaged once more; ``None`` to have damaged entries removed.
     """
 
     _log = Logger()
@@ -71,6 +74,7 @@ class EntryStore:
         on_evict: Callable[[str, int], object] = lambda image_id, size_bytes: None,
         high_water_bytes: int | None = None,
         siblings: ISiblings | None = None,
+        chunks: IChunkSource | None = None,
     ) -> None:
         self.account = account
         self._siblings = siblings
@@ -78,11 +82,13 @@ class EntryStore:
         self._clock = clock
         self._lane = lanes.lane("cache-folder")
         self._chores = Chores()
-        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, on_corrupt, self._tell)
+        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, self._damaged, self._tell)
+        self._on_corrupt = on_corrupt
+        self.repairs = None if chunks is None else Repairs(self._keeper, chunks, lambda entry: self._tell(entry.name))
         low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
         high_water_bytes = account.max_bytes if high_water_bytes is None else high_water_bytes
         self._room = RoomMaker(account, self._keeper, folder, self._lane, low_water_bytes, high_water_bytes, on_evict)
-        self.housekeeping = Housekeeping(self._keeper, self._room, clock, folder.unusable)
+        self.housekeeping = Housekeeping(self._keeper, self._room, clock, folder.unusable, on_corrupt)
         self._finder = Finder(folder, self._keeper, account, self._lane, shared=siblings is not None)
         self._beginnings = Beginnings(
             folder, self._keeper, self._room, account, self._finder, clock, self._chores, self._tell
@@ -115,9 +121,23 @@ class EntryStore:
         Wait for what is under way, and let go of the folder. Fills are to be ended, and bodies closed, before.
         """
         self._keeper.kept_open.stop()
+        if self.repairs is not None:
+            await self.repairs.stop()
         await self._chores.done()
         lock, self._lock = self._lock, -1
         await self._lane.run(self._folder.files.close, lock)
+
+    def _damaged(self, entry: Entry, error: EntryCorrupt) -> None:
+        self._on_corrupt(error)
+        if self.repairs is None or not self.repairs.begin(entry):
+            self._keeper.discard_soon(entry)
+
+    def scrubber(self, bytes_per_second: float, interval_seconds: float) -> Scrubber:
+        """
+        Make what scrubs the entries (see `Scrubber`); it is stopped before the store.
+        """
+        tools = ScrubTools(self._folder, self._keeper, self.account, self._lane, self._clock)
+        return Scrubber(tools, bytes_per_second, interval_seconds)
 
     async def scan(self) -> None:
         """
@@ -203,6 +223,13 @@ class EntryStore:
             raise self._folder.unusable(error) from error
         finally:
             self._keeper.leave(entry)
+
+    def is_damaged(self, facts: ImageFacts) -> bool:
+        """
+        Whether some data is here, and a part of it wrong and about to be repaired. It is not opened until then.
+        """
+        entry = self._keeper.get(EntryName.of(facts))
+        return entry is not None and entry.state is EntryState.DAMAGED
 
     def present_bytes(self, facts: ImageFacts) -> int:
         """
@@ -332,6 +359,7 @@ class EntryStore:
             state=entry.state,
             verified=entry.name.verified,
             pinned=self._room.is_pinned(entry.name.image_id),
+            last_verified=entry.verified_at,
             last_modified=entry.modified_at,
             users=entry.users,
         )

@@ -28,6 +28,8 @@ class EntryState(StrEnum):
     PARTIAL = "partial"
     """A fill that was begun, and that nobody goes on with now."""
     FILLING = "filling"
+    DAMAGED = "damaged"
+    """Some of its data is wrong, and is being fetched again."""
     GONE = "gone"
     """Its files are removed, or about to be; who has them open uses them on."""
 
@@ -40,6 +42,8 @@ class EntryInfo:
     :param size_bytes: Of the data when it is whole.
     :param present_bytes: How much of it is there.
     :param verified: Whether whole data was held against a hash of the image service, and not its length alone.
+    :param last_verified: When all of the data was last found right, in seconds since the epoch; ``None`` where that is
+        not known yet.
     :param last_modified: When the data was last written, in seconds since the epoch.
     :param users: How many bodies are being read from it, and fills written to it.
     """
@@ -50,6 +54,7 @@ class EntryInfo:
     state: EntryState
     verified: bool
     pinned: bool
+    last_verified: float | None
     last_modified: float
     users: int
 
@@ -72,6 +77,7 @@ class Entry:
     :param lane: Where its files are touched, one job at a time: what is asked for first is done first.
     :param room: Held by everyone who uses the entry, until the files are closed.
     :param users: How many use it now: it is not evicted meanwhile.
+    :param verified_at: When all of it was last found right, by its fill or a scrub; ``None`` where nobody looked yet.
     :param inode: Of its data; 0 for as long as a fill has not created it.
     :param ended_fills: Those whose files are closed together with the last user's, of this process and of others.
     """
@@ -84,6 +90,7 @@ class Entry:
     modified_at: float
     present_bytes: int = 0
     users: int = 0
+    verified_at: float | None = None
     reading: Reading | None = None
     inode: int = 0
     ended_fills: list[FillFile | FillWatch] = field(factory=list)
@@ -100,7 +107,7 @@ class Entry:
         """
         Whether nobody uses it, and it is not gone.
         """
-        return self.users == 0 and self.state in {EntryState.COMPLETE, EntryState.PARTIAL}
+        return self.users == 0 and self.state in {EntryState.COMPLETE, EntryState.PARTIAL, EntryState.DAMAGED}
 
     def enter(self) -> None:
         """

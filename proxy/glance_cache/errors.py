@@ -103,6 +103,17 @@ class EntryCorrupt(CacheError):
 
 
 @frozen
+class ChunkUnavailable(CacheError):
+    """
+    A damaged chunk cannot be had again.
+    """
+
+    message = "a part of image {self.image_id} cannot be fetched again: {self.reason}"
+    image_id: str
+    reason: str
+
+
+@frozen
 class EntryChanged(CacheError):
     """
     A cached file was changed by somebody else while it was being read.

@@ -8,6 +8,7 @@ from typing import Final
 
 from glance_cache.errors import (
     CacheFull,
+    ChunkUnavailable,
     EntryBusy,
     EntryChanged,
     EntryCorrupt,
@@ -70,6 +71,7 @@ def cache_faults(challenge: str = "Keystone") -> FaultTable:
         {
             BodyTooShort: _not_from_here,
             CacheFull: _not_from_here,
+            ChunkUnavailable: _not_from_here,
             EntryBusy: _not_from_here,
             EntryChanged: _not_from_here,
             EntryCorrupt: _not_from_here,

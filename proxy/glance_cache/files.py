@@ -173,6 +173,12 @@ class FileOps:
         finally:
             os.close(descriptor)
 
+    def drop_cached(self, descriptor: int) -> None:
+        """
+        Have a file's content read from the disk the next time, as far as it was written there.
+        """
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def set_modified(self, descriptor: int, modified_ns: int) -> None:
         """
         Set a file's time of modification, in nanoseconds since the epoch, if it can be set.

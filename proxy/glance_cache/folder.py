@@ -9,6 +9,7 @@ The cache folder: whose it is, where an entry's files lie in it, and what a look
     entries/<ab>/<image id>-<key>.data        image data, at its full length from the start
     entries/<ab>/<image id>-<key>.catalog     beside it: the entry is complete
     entries/<ab>/<image id>-<key>.catalog.part    beside it: a fill was begun
+    scrub                                     held by the process that reads entries anew
     outdated-<part>-<token>/                  entries of another version's format, until they are removed
     removed/<token>                           data that somebody still reads, of an entry that was removed
 

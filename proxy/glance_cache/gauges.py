@@ -10,11 +10,13 @@ from glance_cache.changes import ImageChanges
 from glance_cache.fills import Fills
 from glance_cache.grants import Grants
 from glance_cache.hits import HitCounter
+from glance_cache.repairs import RepairCounts
+from glance_cache.scrub import ScrubCounts
 from glance_cache.space import SpaceAccount
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.telemetry.redact import redact_url
 
-__all__ = ["show_room", "show_upstreams", "show_work"]
+__all__ = ["show_repairs", "show_room", "show_scrub", "show_upstreams", "show_work"]
 
 
 def show_upstreams(metrics: Metrics, urls: Sequence[str]) -> Callable[[str, bool], None]:
@@ -49,6 +51,24 @@ def show_room(metrics: Metrics, account: SpaceAccount) -> None:
     metrics.watch("disk_free_bytes", "Room that the disk of the cache has left.", lambda: disk.free_bytes, merge="max")
     metrics.watch("disk_full", "Whether the disk has no room for fills.", lambda: disk.full, merge="max")
     metrics.watch("disk_refusals", "Fills for which the disk had no room.", lambda: disk.refusals)
+
+
+def show_repairs(metrics: Metrics, counts: RepairCounts) -> None:
+    """
+    Show what became of damaged chunks.
+    """
+    metrics.watch("repaired_chunks", "Damaged chunks put right.", lambda: counts.chunks)
+    metrics.watch("repair_failures", "Entries removed as they could not be repaired.", lambda: counts.failures)
+
+
+def show_scrub(metrics: Metrics, counts: ScrubCounts) -> None:
+    """
+    Show how the scrub goes on.
+    """
+    metrics.watch("scrub_running", "Whether this process scrubs.", lambda: counts.running)
+    metrics.watch("scrubbed_bytes", "Bytes read anew and held against digests.", lambda: counts.size_bytes)
+    metrics.watch("scrubbed_entries", "Entries read anew to their ends.", lambda: counts.entries)
+    metrics.watch("scrub_wrong_chunks", "Damaged chunks that the scrub found.", lambda: counts.wrong_chunks)
 
 
 def show_work(metrics: Metrics, fills: Fills, hits: HitCounter, grants: Grants, changes: ImageChanges) -> None:

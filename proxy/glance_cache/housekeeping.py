@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from glance_cache.catalog import CatalogDamaged, chunk_count, chunk_length
 from glance_cache.entry import Entry, EntryState
@@ -36,15 +37,24 @@ class Housekeeping:
     Cleans, prunes and verifies.
 
     :param unusable: Says in our words what the system says of the folder.
+    :param on_corrupt: Told of entries whose catalog is damaged.
     """
 
+    _log = Logger()
+
     def __init__(
-        self, keeper: Keeper, room: RoomMaker, clock: IReactorTime, unusable: Callable[[OSError], FolderUnusable]
+        self,
+        keeper: Keeper,
+        room: RoomMaker,
+        clock: IReactorTime,
+        unusable: Callable[[OSError], FolderUnusable],
+        on_corrupt: Callable[[EntryCorrupt], object],
     ) -> None:
         self._keeper = keeper
         self._room = room
         self._clock = clock
         self._unusable = unusable
+        self._on_corrupt = on_corrupt
 
     async def clean(self, older_than_seconds: float) -> Removed:
         """
@@ -96,32 +106,38 @@ class Housekeeping:
     async def verify(self, image_id: str) -> bool | None:
         """
         Read all of an image's complete data, and hold it against what was recorded when it came, whatever was found
-        right before. Data that is not right is removed, and told of as damaged.
+        right before. Chunks that are not right are told of, and repaired where that can be; else the data is removed.
 
         :return: Whether it is right; ``None`` where there is none.
         :raises FolderUnusable: The disk cannot be read.
         """
-        entries = [e for e in self._keeper if e.name.image_id == image_id and e.state is EntryState.COMPLETE]
+        whole = {EntryState.COMPLETE, EntryState.DAMAGED}
+        entries = [e for e in self._keeper if e.name.image_id == image_id and e.state in whole]
         verdicts = [await self._verify(entry) for entry in entries]
         return all(verdicts) if verdicts else None
 
     async def _verify(self, entry: Entry) -> bool:
         entry.enter()
         try:
-            files = self._keeper.reading(entry).files
+            reading = self._keeper.reading(entry)
+            right = True
             for chunk in range(chunk_count(entry.size_bytes)):
                 # One job for each: those who read the entry get their turn between them.
-                if not await entry.lane.run(files.matches, chunk, chunk_length(entry.size_bytes, chunk)):
-                    self._keeper.give_up(entry, EntryCorrupt(entry.name.image_id, chunk))
-                    return False
-        except (CatalogDamaged, FileNotFoundError):
-            self._keeper.give_up(entry, EntryCorrupt(entry.name.image_id, 0))
+                if not await entry.lane.run(reading.files.matches, chunk, chunk_length(entry.size_bytes, chunk)):
+                    right = False
+                    reading.verifier.spoil(chunk)
+                    if entry.state is EntryState.GONE:
+                        break
+            return right
+        except (CatalogDamaged, FileNotFoundError) as error:
+            self._log.error("entry {entry} is removed: {error}", entry=entry.key, error=str(error))
+            self._keeper.discard_soon(entry)
+            self._on_corrupt(EntryCorrupt(entry.name.image_id, 0))
             return False
         except OSError as error:
             raise self._unusable(error) from error
         finally:
             self._keeper.leave(entry)
-        return True
 
     async def _remove(self, entries: Iterable[Entry]) -> Removed:
         chosen = list(entries)

@@ -16,6 +16,7 @@ __all__ = [
     "Announcement",
     "HitTotals",
     "ICacheIndex",
+    "IChunkSource",
     "IEvictionPolicy",
     "IOwnCredentials",
     "ISiblings",
@@ -81,7 +82,9 @@ class IUpstream(Interface):
         :raises UpstreamUnavailable: Nobody can be asked.
         """
 
-    async def open_data(image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
+    async def open_data(
+        image_id: str, credentials: UpstreamCredentials, offset: int = 0, length: int | None = None
+    ) -> IUpstreamData:
         """
         Begin to read an image's data.
 
@@ -90,6 +93,7 @@ class IUpstream(Interface):
 
         :param offset: First byte wanted. Where the upstream's store cannot seek, the bytes before are read and
             thrown away.
+        :param length: How many are wanted; more may come. ``None`` for all the rest.
         :raises UpstreamRefused: The upstream answered with anything but the data.
         :raises UpstreamMismatch: It sent another range than it was asked for.
         :raises UpstreamUnavailable: Nobody can be asked.
@@ -112,6 +116,24 @@ class IUpstream(Interface):
         :return: Their ids, in lower case, in the upstream's order.
         :raises UpstreamRefused: The upstream answered with anything but a list.
         :raises UpstreamUnavailable: Nobody can be asked.
+        """
+
+
+class IChunkSource(Interface):
+    """
+    Where parts of images are had from when what is here is damaged.
+    """
+
+    async def fetch(image_id: str, offset: int, length: int) -> bytes:
+        """
+        Fetch a part of an image; may take long. Nobody vouches for what comes.
+
+        :raises ChunkUnavailable: It cannot be had.
+        """
+
+    def offer(image_id: str, credentials: UpstreamCredentials) -> None:
+        """
+        Say that somebody may read an image, in whose name a part of it can be fetched if nobody else can.
         """
 
 

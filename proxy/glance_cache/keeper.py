@@ -45,7 +45,7 @@ class Keeper:
     :param lanes: Where files are touched.
     :param clock: Tells when an entry was used.
     :param chores: Own what must come to its end.
-    :param on_corrupt: Told of each entry that is given up because it is damaged.
+    :param on_damage: Told of each entry of which a chunk was found wrong: to repair it, or to have it removed.
     :param changed: Told of each entry whose files were changed.
     :ivar kept_open: Entries whose files need not be opened.
     """
@@ -60,7 +60,7 @@ class Keeper:
         lanes: Lanes,
         clock: IReactorTime,
         chores: Chores,
-        on_corrupt: Callable[[EntryCorrupt], object],
+        on_damage: Callable[[Entry, EntryCorrupt], object],
         changed: Callable[[EntryName], object],
     ) -> None:
         self.changed: Final = changed
@@ -70,7 +70,7 @@ class Keeper:
         self._lanes = lanes
         self._clock = clock
         self._chores = chores
-        self._on_corrupt = on_corrupt
+        self._on_damage = on_damage
         self._entries: dict[str, Entry] = {}
         self.kept_open: Final = KeptOpen(clock, self._let_go)
         # Names that were removed while the folder was still being looked through: what is told of them is old.
@@ -206,17 +206,10 @@ class Keeper:
                 return entry.lane.read(files.look_at, chunk, chunk_length(entry.size_bytes, chunk), known)
 
             def corrupt(error: EntryCorrupt) -> None:
-                self.give_up(entry, error)
+                self._on_damage(entry, error)
 
             entry.reading = Reading(files, Verifier(entry.name.image_id, entry.size_bytes, look, corrupt))
         return entry.reading
-
-    def give_up(self, entry: Entry, error: EntryCorrupt) -> None:
-        """
-        Remove an entry that is damaged, and tell so.
-        """
-        self.discard_soon(entry)
-        self._on_corrupt(error)
 
     def lend_verified(self, entry: Entry, descriptor: int, offset: int, length: int) -> IFileBody:
         """
@@ -287,6 +280,7 @@ class Keeper:
         entry.state = EntryState.COMPLETE
         entry.modified_at = self._clock.seconds()
         entry.present_bytes = entry.size_bytes
+        entry.verified_at = entry.modified_at
         self._account.commit(entry.room)
         self.reading(entry).verifier.trust(stamp)
         self.touch(entry)

@@ -40,7 +40,7 @@ _VERIFY_SECONDS: Final = 6 * 3600.0
 """Time for reading one image anew: enough for some TB on a slow disk."""
 
 # The best first, where an image has entries of different data.
-_STATES: Final = (EntryState.COMPLETE, EntryState.FILLING, EntryState.PARTIAL)
+_STATES: Final = (EntryState.COMPLETE, EntryState.DAMAGED, EntryState.FILLING, EntryState.PARTIAL)
 
 
 class ImageRoutes:
@@ -174,6 +174,8 @@ class ImageRoutes:
         """
         if info is not None and info.state is EntryState.COMPLETE:
             return None
+        if info is not None and info.state is EntryState.DAMAGED:
+            return "the part of its data that is damaged, to come from the upstream once more"
         if info is not None and info.state is EntryState.FILLING:
             return "the rest of its data, which is on its way from the upstream"
         return "the first client that asks for all of it" if job is None else self._job_waits_for(job)
@@ -207,9 +209,12 @@ class ImageRoutes:
         await self._managers.require(request, "cache_clean")
         image_id = image_id_of(image_id)
         right = await self._tools.entries.housekeeping.verify(image_id)
+        self._tools.chunks.offer(image_id, credentials_of(request))
         if right is None:
             raise EntryNotFound(image_id)
-        return json_response({"image_id": image_id, "right": right})
+        info = self._info(image_id)
+        kept = info is not None and info.state in {EntryState.COMPLETE, EntryState.DAMAGED}
+        return json_response({"image_id": image_id, "right": right, "kept": kept})
 
     async def pin(self, request: Request, image_id: str) -> Response:
         """
@@ -280,11 +285,16 @@ def _outcome(grant: Grant | None, refusal: str | None, info: EntryInfo | None) -
         return "bypass", "the image has no data that could be cached"
     if info is None:
         return "fill", "the image is not here; the first client fetches it, and the others follow"
-    if info.state is EntryState.COMPLETE:
-        return "hit", "the image is here, whole" + ("" if info.verified else ", with no hash to be held against")
-    if info.state is EntryState.FILLING:
-        return "follow", "the image is on its way, and clients are sent what is here"
-    return "fill", f"a fill was left with {info.present_bytes} of {info.size_bytes} bytes, and goes on from there"
+    known = {
+        EntryState.COMPLETE: (
+            "hit",
+            "the image is here, whole" + ("" if info.verified else ", with no hash to be held against"),
+        ),
+        EntryState.DAMAGED: ("bypass", "a part of the image here is damaged, and is being fetched again"),
+        EntryState.FILLING: ("follow", "the image is on its way, and clients are sent what is here"),
+    }
+    left = f"a fill was left with {info.present_bytes} of {info.size_bytes} bytes, and goes on from there"
+    return known.get(info.state, ("fill", left))
 
 
 def _outcome_offline(outcome: str) -> tuple[str, str]:

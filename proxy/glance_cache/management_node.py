@@ -95,6 +95,7 @@ async def disk_view(tools: ManagementTools) -> Mapping[str, object]:
         "complete": counts[EntryState.COMPLETE],
         "filling": counts[EntryState.FILLING],
         "partial": counts[EntryState.PARTIAL],
+        "damaged": counts[EntryState.DAMAGED],
         "pinned": entries.pinned_count(),
     }
 

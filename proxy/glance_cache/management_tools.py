@@ -14,7 +14,7 @@ from glance_cache.entry import EntryInfo, EntryState
 from glance_cache.errors import ImageNotActive, PrefetchImpossible, QueueFull
 from glance_cache.fills import Fills
 from glance_cache.grants import Grants
-from glance_cache.interfaces import HitTotals, ICacheIndex, IOwnCredentials, IUpstream
+from glance_cache.interfaces import HitTotals, ICacheIndex, IChunkSource, IOwnCredentials, IUpstream
 from glance_cache.jobs import Job, JobState
 from glance_cache.neighbors import Neighbors
 from glance_cache.prefetch import Prefetcher
@@ -36,6 +36,7 @@ class ManagementTools:
 
     :param prefetcher: ``None`` where the node has no credentials of its own.
     :param own: Those credentials.
+    :param chunks: Told whose name damaged entries can be repaired in.
     :param totals: Tells this node's hits of an image.
     :param top: Tells the images with most hits on this node, so many of them.
     :param neighbors: The nodes of the index.
@@ -50,6 +51,7 @@ class ManagementTools:
     index: ICacheIndex
     node: str
     upstream: IUpstream
+    chunks: IChunkSource
     prefetcher: Prefetcher | None
     own: IOwnCredentials | None
     totals: Callable[[str], HitTotals]
@@ -162,6 +164,7 @@ def entry_view(info: EntryInfo, hits: HitTotals) -> Mapping[str, object]:
         "followers": info.users - (info.state is EntryState.FILLING),
         "pinned": info.pinned,
         "verified": info.verified,
+        "last_verified": info.last_verified,
     }
 
 

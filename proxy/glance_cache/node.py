@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from glance_cache.cache import Cache
 from glance_cache.changes import ImageChanges
+from glance_cache.chunks import UpstreamChunks
 from glance_cache.connecting import make_client, make_connections
 from glance_cache.dashboard.routes import DashboardRoutes
 from glance_cache.disk import DiskWatch
@@ -28,7 +29,7 @@ from glance_cache.files import FileOps
 from glance_cache.fill_options import FillSettings
 from glance_cache.fills import Fills, FillTools
 from glance_cache.folder import CacheFolder
-from glance_cache.gauges import show_room, show_upstreams, show_work
+from glance_cache.gauges import show_repairs, show_room, show_scrub, show_upstreams, show_work
 from glance_cache.grants import Grants
 from glance_cache.hit_journal import HitJournal
 from glance_cache.hit_options import HitSettings
@@ -57,6 +58,8 @@ from glance_cache.recheck import Recheck, RecheckTools
 from glance_cache.room_options import RoomSettings
 from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.schedule import minute_of_day
+from glance_cache.scrub import Scrubber
+from glance_cache.scrub_options import ScrubSettings
 from glance_cache.space import SpaceAccount
 from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
@@ -166,6 +169,7 @@ class Node:
         self._client = make_client(reactor, self._connections, upstream, upstream_tls, told, answered)
         self._upstream = GlanceUpstream(self._client, reactor)
         self.events = Events(cache_settings.event_clients)
+        self._chunks = UpstreamChunks(self._upstream, reactor, self._own_credentials())
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._hits = self._make_hits()
@@ -177,7 +181,7 @@ class Node:
         ttl_seconds, outage = float(cache_settings.grant_ttl_seconds), self._outage
         self._grants = Grants(self._upstream, outage.uptime, ttl_seconds, outage.holders, living_on=outage.living_on)
         self._fills = self._make_fills()
-        self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None)
+        self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None, self._chunks)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
         self._watch = Watch(
             WatchTools(
@@ -201,6 +205,9 @@ class Node:
         self._mount(managers)
         watch_lanes(self._lanes, self.edge.metrics)
         show_room(self.edge.metrics, self._entries.account)
+        self._scrubber = self._make_scrubber()
+        if self._entries.repairs is not None:
+            show_repairs(self.edge.metrics, self._entries.repairs.counts)
         show_work(self.edge.metrics, self._fills, self._hits, self._grants, self._changes)
         self._file_watch = watch_files(settings, watched, self._lanes, reactor, self.edge.metrics)
 
@@ -226,18 +233,20 @@ class Node:
             self._disk_watch,
             self._neighbors,
         ]
+        if self._scrubber is not None:
+            parts.append(self._scrubber)
         if self._prefetcher is not None:
             parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
         return parts
 
     def _make_entries(self) -> EntryStore:
         storage, room = self._settings[StorageSettings], self._settings[RoomSettings]
-        corrupt = self.edge.metrics.counter("corrupt_entries", "Cached images given up because a chunk was damaged.")
+        corrupt = self.edge.metrics.counter("corrupt_entries", "Cached images of which a chunk was found damaged.")
 
         def on_corrupt(error: EntryCorrupt) -> None:
             corrupt.inc()
             self._watch.damaged(error.image_id)
-            _log.error("{error}; it is removed from the cache", error=str(error))
+            _log.error("{error}", error=str(error))
 
         evicted = self.edge.metrics.counter("evicted_entries", "Cached images removed to make room.")
 
@@ -255,7 +264,16 @@ class Node:
             storage.max_size_bytes * room.low_water_percent // 100,
             on_evict,
             storage.max_size_bytes * room.high_water_percent // 100,
+            chunks=self._chunks,
         )
+
+    def _make_scrubber(self) -> Scrubber | None:
+        settings = self._settings[ScrubSettings]
+        if not settings.bytes_per_second:
+            return None
+        scrubber = self._entries.scrubber(settings.bytes_per_second, settings.interval_seconds)
+        show_scrub(self.edge.metrics, scrubber.counts)
+        return scrubber
 
     def _make_fills(self) -> Fills:
         patience_seconds = _PATIENCE_STALLS * self._settings[UpstreamSettings].stall_seconds
@@ -372,6 +390,7 @@ class Node:
             index=self._index,
             node=self._settings[CacheSettings].node_name,
             upstream=self._upstream,
+            chunks=self._chunks,
             prefetcher=self._prefetcher,
             own=self._own_credentials(),
             totals=self._hits.totals,

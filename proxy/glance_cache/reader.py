@@ -19,6 +19,7 @@ from glance_cache.catalog import (
     decode_record,
     record_offset,
 )
+from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
 from glance_cache.names import EntryName
@@ -27,7 +28,7 @@ from glance_cache.verify import Verdict
 from glance_tx.streaming.filebody import FileBody
 from glance_tx.streaming.interfaces import IGrowth
 
-__all__ = ["EntryBody", "EntryFiles"]
+__all__ = ["EntryBody", "EntryFiles", "chunk_matches"]
 
 _CLOSED: Final = -1
 
@@ -143,18 +144,36 @@ class EntryFiles:
             self._open_files()
         return self._matches(chunk, length)
 
+    def mend(self, chunk: int, data: bytes) -> bool:
+        """
+        Put a chunk into its place (see Note [Repairs in their place]). The file's time stays what it was.
+
+        :return: ``False`` where it does not match its record; nothing is changed then.
+        :raises FileNotFoundError: The entry is not there.
+        :raises CatalogDamaged: It is not a whole one.
+        :raises OSError: As the system says.
+        """
+        if self._header is None:
+            self._open_files()
+        if hashlib.sha256(data).digest() != _digest(self._files, self._catalog, chunk):
+            return False
+        descriptor = self._files.open_for_writing(self._folder.data_path(self._name))
+        try:
+            before = self._files.stat(descriptor)
+            if before.st_ino != self._files.stat(self._data).st_ino:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            self._files.write(descriptor, data, chunk * CHUNK_BYTES)
+            self._files.set_modified(descriptor, before.st_mtime_ns)
+            self._files.sync(descriptor)
+        finally:
+            self._files.close(descriptor)
+        return True
+
     def _stamp(self) -> Stamp:
         return Stamp.of(self._files.stat(self._data))
 
     def _matches(self, chunk: int, length: int) -> bool:
-        try:
-            digest = decode_record(chunk, self._files.read(self._catalog, RECORD_BYTES, record_offset(chunk)))
-            data = self._files.read(self._data, length, chunk * CHUNK_BYTES)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return False
-        return hashlib.sha256(data).digest() == digest
+        return chunk_matches(self._files, self._catalog, self._data, chunk, length)
 
     def close(self) -> None:
         """
@@ -163,3 +182,24 @@ class EntryFiles:
         data, catalog, self._data, self._catalog = self._data, self._catalog, _CLOSED, _CLOSED
         self._header = None
         self._files.close(data, catalog)
+
+
+def chunk_matches(files: FileOps, catalog: int, data: int, chunk: int, length: int) -> bool:
+    """
+    Hold one chunk of open files against its record. What cannot be read does not match. Blocks.
+
+    :param length: How many bytes the chunk has.
+    :raises OSError: As the system says.
+    """
+    try:
+        digest = _digest(files, catalog, chunk)
+        found = files.read(data, length, chunk * CHUNK_BYTES)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
+    return hashlib.sha256(found).digest() == digest
+
+
+def _digest(files: FileOps, catalog: int, chunk: int) -> bytes | None:
+    return decode_record(chunk, files.read(catalog, RECORD_BYTES, record_offset(chunk)))

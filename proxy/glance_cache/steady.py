@@ -18,7 +18,7 @@ from glance_cache.interfaces import ImageFacts, IUpstream, IUpstreamData
 from glance_cache.sponsors import Sponsors
 from glance_tx.streaming.errors import BodyTooShort, StreamingError
 
-__all__ = ["SteadySource"]
+__all__ = ["PASSING_REFUSALS", "SteadySource"]
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -27,7 +27,8 @@ _LONGEST_ASKED_PAUSE_SECONDS: Final = 60.0
 """An upstream may ask to be left alone for a while; clients wait meanwhile."""
 
 # A service that is overloaded, or being restarted, refuses everybody for a while.
-_PASSING_REFUSALS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+PASSING_REFUSALS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of an upstream that may do as asked a moment later."""
 
 _MOST_SUSPECTS: Final = 16
 """Connections that are remembered in case the data turns out to be wrong: the last ones, where there were many."""
@@ -95,7 +96,7 @@ class SteadySource:
             try:
                 return await self._read_on(at_least)
             except UpstreamRefused as error:
-                if error.status not in _PASSING_REFUSALS:
+                if error.status not in PASSING_REFUSALS:
                     await self._sponsors.replace(error)
                     continue
                 reason: Exception = error

@@ -162,12 +162,16 @@ class GlanceUpstream:
             answer.abandon()
         return await self._probe_stock(image_id, credentials)
 
-    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
+    async def open_data(
+        self, image_id: str, credentials: UpstreamCredentials, offset: int = 0, length: int | None = None
+    ) -> IUpstreamData:
         """
         See `IUpstream.open_data`.
         """
-        answer = await self._get_data(image_id, credentials, f"bytes={offset}-" if offset else None)
-        if offset and answer.status in {400, 416}:
+        end = "" if length is None else offset + length - 1
+        byte_range = f"bytes={offset}-{end}" if offset or length is not None else None
+        answer = await self._get_data(image_id, credentials, byte_range)
+        if byte_range is not None and answer.status in {400, 416}:
             # Its store cannot seek; the bytes before are read and thrown away.
             answer.abandon()
             answer = await self._get_data(image_id, credentials, None)
@@ -178,7 +182,8 @@ class GlanceUpstream:
                 raise UpstreamMismatch(image_id, f"the upstream sent another range than the one from {offset}")
             # In pieces of unknown number it might be the rest of another image.
             unsaid = answer.length is None and matched[2] != "*"
-            return self._client.reader(answer, int(matched[2]) - offset if unsaid else None, watched=True)
+            whole = int(matched[2]) - offset if unsaid else None
+            return self._client.reader(answer, whole if length is None else None, watched=True)
         if answer.status != 200:
             raise await self._refusal(answer)
         reader = self._client.reader(answer, watched=True)

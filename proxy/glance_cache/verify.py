@@ -55,7 +55,7 @@ class Verifier:
     :param size_bytes: Of the data.
     :param look: Begins a look at a chunk, in a lane. It is given the stamp that the verifier knows, and settles the
         file's time (see Note [Settled times]) before it looks where the file has another one.
-    :param on_corrupt: Told once, of the first chunk that is not right.
+    :param on_corrupt: Told of a chunk that is not right, where no other one is known.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class Verifier:
         self._stamp: Stamp | None = None
         self._right = bytearray(-(-chunk_count(size_bytes) // 8))
         self._looking: dict[int, list[Deferred[None]]] = {}
-        self._bad: set[int] = set()
+        self.bad: set[int] = set()
+        """Chunks that were found wrong, until somebody put them right and takes them out."""
 
     def trust(self, stamp: Stamp) -> None:
         """
@@ -93,6 +94,16 @@ class Verifier:
         self._right = bytearray(len(self._right))
         self.generation += 1
 
+    def spoil(self, chunk: int) -> None:
+        """
+        Take a chunk as wrong that somebody else looked at.
+        """
+        self._right[chunk // 8] &= ~(1 << chunk % 8)
+        first = not self.bad
+        self.bad.add(chunk)
+        if first:
+            self._on_corrupt(EntryCorrupt(self.image_id, chunk))
+
     def is_right(self, chunk: int) -> bool:
         """
         Whether a chunk was found right, and the file was not seen to change since.
@@ -106,7 +117,7 @@ class Verifier:
         :return: Fires when it was taken, fails with `EntryCorrupt` where the chunk is not right. Ask `is_right`
             afterwards: the file may have changed under the look. Cancelling it stops the wait and nothing else.
         """
-        if chunk in self._bad:
+        if chunk in self.bad:
             return fail(EntryCorrupt(self.image_id, chunk))
         if self.is_right(chunk):
             return succeed(None)
@@ -122,7 +133,7 @@ class Verifier:
         """
         Begin to look at a chunk that somebody will soon wait for.
         """
-        if not (chunk in self._bad or chunk in self._looking or self.is_right(chunk)):
+        if not (chunk in self.bad or chunk in self._looking or self.is_right(chunk)):
             self._begin(chunk, [])
 
     def _begin(self, chunk: int, waiters: list[Deferred[None]]) -> None:
@@ -145,10 +156,7 @@ class Verifier:
             waiting.callback(None)
 
     def _spoiled(self, chunk: int) -> None:
-        first = not self._bad
-        self._bad.add(chunk)
-        if first:
-            self._on_corrupt(EntryCorrupt(self.image_id, chunk))
+        self.spoil(chunk)
         for waiting in self._take_waiting(chunk):
             waiting.errback(EntryCorrupt(self.image_id, chunk))
 

@@ -103,7 +103,9 @@ class ScriptedUpstream:
             raise outcome
         return outcome
 
-    async def open_data(self, image_id: str, credentials: UpstreamCredentials, offset: int = 0) -> IUpstreamData:
+    async def open_data(
+        self, image_id: str, credentials: UpstreamCredentials, offset: int = 0, length: int | None = None
+    ) -> IUpstreamData:
         self.asked.append((credentials.auth_token, offset))
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if isinstance(outcome, Deferred):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
 import random
 import subprocess
@@ -205,11 +206,24 @@ class DamagedFolderTests(CacheTestCase):
 
     def test_flipped_bit(self) -> None:
         """
-        One bit that changed is noticed.
+        One bit that changed is noticed, and no more than its chunk is fetched again.
+        """
+        self.restart_after(lambda path: flip(path, SIZE // 2), "*.data")
+        self.relay.passed_bytes = 0
+        verified = self.cache.ask("POST", f"/v2/cache/{self.image_id}/verify")
+        self.assertEqual(json.loads(verified.body), {"image_id": self.image_id, "right": False, "kept": True})
+        self.wait_for(lambda: self.cache.count("is whole again") == 1)
+        self.assertLess(self.relay.passed_bytes, MiB + 64 * 1024)
+        self.assert_right(self.download(), "hit")
+        self.assertIn("does not match its digest", self.cache.log())
+
+    def test_flipped_bit_found_by_a_client(self) -> None:
+        """
+        So it is where a client finds it, who never gets wrong bytes to the end.
         """
         self.restart_after(lambda path: flip(path, SIZE // 2), "*.data")
         self.assert_served_again()
-        self.assertIn("does not match its digest", self.cache.log())
+        self.assertEqual(self.cache.count("is whole again"), 1)
 
     def test_folder_of_another_version(self) -> None:
         """

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.entries import EntryStore
@@ -23,7 +24,7 @@ from glance_cache.errors import EntryCorrupt
 from glance_cache.eviction import LeastFrequentlyUsed
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
-from glance_cache.interfaces import ImageFacts, ISiblings
+from glance_cache.interfaces import IChunkSource, ImageFacts, ISiblings, UpstreamCredentials
 from glance_cache.names import EntryName
 from glance_cache.space import SpaceAccount
 from glance_tx.streaming.interfaces import IFileBody
@@ -76,6 +77,7 @@ class World:
         pool: SteppedPool | None = None,
         high_water_bytes: int | None = None,
         siblings: ISiblings | None = None,
+        chunks: IChunkSource | None = None,
     ) -> None:
         self.path = absolute(path)
         self.clock = ThreadClock()
@@ -96,6 +98,7 @@ class World:
             low_water_bytes,
             high_water_bytes=high_water_bytes,
             siblings=siblings,
+            chunks=chunks,
         )
 
     async def start(self) -> None:
@@ -140,6 +143,35 @@ async def body_bytes(body: IFileBody) -> bytes:
     consumer = StringTransport()
     await body.startProducing(consumer)
     return consumer.value()
+
+
+@implementer(IChunkSource)
+class Chunks:
+    """
+    Brings parts of images.
+
+    :ivar asked: Where each of them began.
+    :ivar outcomes: What becomes of the next ones: an exception is raised, a Deferred waited for first, bytes come
+        instead of the right ones.
+    """
+
+    def __init__(self, data: bytes, outcomes: Sequence[Exception | Deferred[None] | bytes] = ()) -> None:
+        self.asked: list[int] = []
+        self.offered: list[UpstreamCredentials] = []
+        self.outcomes = list(outcomes)
+        self._data = data
+
+    async def fetch(self, image_id: str, offset: int, length: int) -> bytes:
+        self.asked.append(offset)
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, Deferred):
+            await outcome
+        return outcome if isinstance(outcome, bytes) else self._data[offset : offset + length]
+
+    def offer(self, image_id: str, credentials: UpstreamCredentials) -> None:
+        self.offered.append(credentials)
 
 
 class EntriesTestCase(TestCase):

@@ -27,6 +27,9 @@ class LifeTestCase(TestCase):
     Tests that disturb one life of a cache folder.
     """
 
+    damaged = False
+    """Whether something spoiled a chunk that is not repaired yet."""
+
     def acknowledged(self, what: str, *, is_so: bool | None) -> None:
         """Somebody was told that something is done; ``None`` while that is about to change."""
 
@@ -41,12 +44,33 @@ class LifeTestCase(TestCase):
         await world.store.pin(IMAGE)
         self.acknowledged("pin", is_so=True)
         await self.fill(world, facts_of(DATA, OTHER))
+        await self.damage_and_repair(world)
         self.acknowledged("pin", is_so=None)
         await world.store.unpin(IMAGE)
         self.acknowledged("pin", is_so=False)
         await self.remove_while_it_is_read(world)
         await self.fill(world, FACTS, stop_at=5)
         await world.stop()
+
+    async def damage_and_repair(self, world: World) -> None:
+        """Something spoils a chunk, which is found and repaired."""
+        self.acknowledged(IMAGE, is_so=None)
+        self.damaged = True
+        with contextlib.suppress(OSError):  # then it is spoiled less, or not at all
+            self.spoil(world)
+        await world.store.housekeeping.verify(IMAGE)
+        if EntryState.COMPLETE in (info.state for info in world.store.inventory() if info.image_id == IMAGE):
+            self.damaged = False
+            self.acknowledged(IMAGE, is_so=True)
+
+    def spoil(self, world: World) -> None:
+        files = world.folder.files
+        descriptor = files.open_for_writing(world.data_path(FACTS))
+        try:
+            files.write(descriptor, b"damage", 5000)
+            files.sync(descriptor)
+        finally:
+            files.close(descriptor)
 
     async def remove_while_it_is_read(self, world: World) -> None:
         """Its data outlives its name, until the reader is through."""

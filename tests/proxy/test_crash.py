@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from glance_cache.entry import EntryState
 from glance_cache.errors import CacheError
 from glance_cache.files import FileOps
-from tests.proxy.folders import Died, FailingFiles, ShortWrites, World, absolute, close_files, open_files
-from tests.proxy.lives import LifeTestCase
+from tests.proxy.folders import Chunks, Died, FailingFiles, ShortWrites, World, absolute, close_files, open_files
+from tests.proxy.lives import DATA, LifeTestCase
 from tests.proxy.powerloss import RecordedFiles, what_is_left
 
 SEEDS = 3
@@ -25,15 +25,19 @@ class CrashTests(LifeTestCase):
     The life of a cache folder, cut off or disturbed at each of its steps.
     """
 
+    def world(self, path: str, files: FileOps) -> World:
+        self.damaged = False
+        return World(path, files, chunks=Chunks(DATA))
+
     async def die(self, step: int, *, torn: bool) -> tuple[FailingFiles, set[EntryState]]:
         path = self.mktemp()
         files = FailingFiles(step, Died, for_good=True, torn=torn)
-        living = Deferred.fromCoroutine(self.live(World(path, files)))
+        living = Deferred.fromCoroutine(self.live(self.world(path, files)))
         living.addErrback(lambda failure: failure.trap(Died))
         await living
         close_files(path)
         self.flushLoggedErrors(Died)
-        return files, await self.assert_right(path)
+        return files, await self.assert_right(path, may_be_damaged=self.damaged)
 
     async def test_dying_at_any_step(self) -> None:
         """After a death at any step the entry is complete and right, or goes on, or is gone."""
@@ -58,13 +62,13 @@ class CrashTests(LifeTestCase):
 
     async def disturb(self, files: FileOps) -> None:
         path = self.mktemp()
-        world = World(path, files)
+        world = self.world(path, files)
         living = Deferred.fromCoroutine(self.live(world))
         living.addErrback(lambda failure: failure.trap(CacheError))
         await living
         await world.stop()
         self.assertEqual(open_files(path), [])
-        await self.assert_right(path)
+        await self.assert_right(path, may_be_damaged=self.damaged)
 
     async def fail_at(self, step: int, number: int) -> FailingFiles:
         files = FailingFiles(step, lambda: OSError(number, os.strerror(number)))
@@ -89,7 +93,7 @@ class CrashTests(LifeTestCase):
         """A write of which the system takes a part is gone on with, wherever that is, and nobody notices."""
         files = ShortWrites(range(10_000))
         path = self.mktemp()
-        await self.live(World(path, files))
+        await self.live(self.world(path, files))
         self.assertGreater(files.writes, 20)
         await self.assert_right(path)
 
@@ -122,7 +126,7 @@ class PowerLossTests(LifeTestCase):
         What was acknowledged is there, and right. What else is found is right, or goes on, or is given up: no reader
         gets wrong bytes to the end, and nothing wrong turns complete.
         """
-        world = World(self.mktemp(), self.files)
+        world = World(self.mktemp(), self.files, chunks=Chunks(DATA))
         await self.live(world)
         found: list[EntryState] = []
         for step in range(len(self.files.done) + 1):

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from glance_cache.chunks import UpstreamChunks
 from glance_cache.errors import IndexUnavailable
 from glance_cache.events import Events
 from glance_cache.index_sqlite import SqliteIndex
@@ -117,6 +118,7 @@ class ManagementTestCase(NodeTestCase):
             index=index,
             node=NODE,
             upstream=self.upstream,
+            chunks=UpstreamChunks(self.upstream, reactor),
             prefetcher=self.prefetcher,
             own=self.credentials if self.has_credentials else None,
             totals=lambda image_id: self.totals.get(image_id, HitTotals()),
@@ -251,7 +253,7 @@ class ListTests(ManagementTestCase):
         cached, queued = await self.listing()
         self.assertEqual(queued, [HIDDEN])
         by_id = {each["image_id"]: each for each in cached}
-        ours = {"state", "present_bytes", "progress", "followers", "pinned", "verified"}
+        ours = {"state", "present_bytes", "progress", "followers", "pinned", "verified", "last_verified"}
         self.assertEqual(set(by_id[IMAGE]), {"image_id", "hits", "last_accessed", "last_modified", "size"} | ours)
         self.assertEqual(
             {key: by_id[IMAGE][key] for key in ours},
@@ -262,6 +264,7 @@ class ListTests(ManagementTestCase):
                 "followers": 0,
                 "pinned": False,
                 "verified": True,
+                "last_verified": by_id[IMAGE]["last_modified"],
             },
         )
         self.assertEqual((by_id[IMAGE]["hits"], by_id[IMAGE]["last_accessed"]), (7, LAST_AT))

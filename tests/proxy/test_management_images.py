@@ -222,9 +222,9 @@ class VerifyTests(ImageTestCase):
         self.assertEqual(await self.status("POST", f"/v2/cache/{IMAGE}/verify"), 404)
         await self.put_in()
         path = f"/v2/cache/{IMAGE}/verify"
-        self.assertEqual(await self.document(path, "POST"), {"image_id": IMAGE, "right": True})
+        self.assertEqual(await self.document(path, "POST"), {"image_id": IMAGE, "right": True, "kept": True})
         await self.flip()
-        self.assertEqual(await self.document(path, "POST"), {"image_id": IMAGE, "right": False})
+        self.assertEqual(await self.document(path, "POST"), {"image_id": IMAGE, "right": False, "kept": False})
         await until(lambda: not self.entries.inventory())
         self.assertEqual(len(self.corrupt), 1)
 

@@ -320,13 +320,15 @@ def unpin(session: _Session, image_id: str) -> None:
 @click.pass_obj
 def verify(session: _Session, image_id: str) -> None:
     """
-    Have an image read anew. Ends with 1 where it was damaged; it is removed then.
+    Have an image read anew. Ends with 1 where it was damaged; what is
+    wrong is fetched again, and the image removed where that cannot be.
     """
     verdict = session.node.ask("POST", f"/v2/cache/{image_id}/verify", seconds=_VERIFY_SECONDS)
     if session.as_json:
         session.facts(verdict)
     else:
-        click.echo(f"Image {image_id} is {'right' if verdict['right'] else 'damaged, and removed from the cache'}")
+        damaged = "damaged, and is repaired" if verdict["kept"] else "damaged, and removed from the cache"
+        click.echo(f"Image {image_id} is {'right' if verdict['right'] else damaged}")
     if not verdict["right"]:
         raise click.exceptions.Exit(1)
 

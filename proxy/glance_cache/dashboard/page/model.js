@@ -105,7 +105,7 @@ export class Model {
       if (this.images.delete(imageId)) this.note(at, "left the cache", imageId);
       return ["node"];
     }
-    const what = { complete: "is here, whole", filling: "is being fetched", partial: "was left unfinished" }[state];
+    const what = { complete: "is here, whole", filling: "is being fetched", partial: "was left unfinished", damaged: "is damaged, and is being repaired" }[state];
     this.note(at, what ?? state, imageId, state === "complete" ? "good" : "");
     return state === "complete" ? [imageId, "node"] : ["node"];
   }
