@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.functional.keystone import PEOPLE, Keystone
 __all__ = ["METHODS", "PERSONAS", "VISIBILITIES", "Gallery", "Persona", "Row", "Service", "body_of", "read_table"]
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "access-matrix.csv"
+_IDLE_SECONDS = 5.0
 VISIBILITIES = ("private", "shared", "community", "public")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -121,6 +123,7 @@ class Service:
     port: int
     _connection: http.client.HTTPConnection = field(init=False)
     _tokens: dict[str, str] = field(init=False, factory=dict)
+    _used_at: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -140,9 +143,14 @@ class Service:
             if user not in self._tokens:
                 self._tokens[user] = self.keystone.token(user)
             headers["X-Auth-Token"] = self._tokens[user]
+        # A server ends a connection that idles, and may do so just when the next request is on its way.
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self._connection.close()
         self._connection.request(method, path, body or None, headers)
         response = self._connection.getresponse()
-        return response.status, response.read()
+        answer = response.status, response.read()
+        self._used_at = time.monotonic()
+        return answer
 
     def tell(self, user: str, method: str, path: str, document: object = None) -> Any:
         """

@@ -236,9 +236,9 @@ class DaemonTestCase(SynchronousTestCase):
     A test with daemons of its own. Blocking clients are fine here: the daemons are other processes.
     """
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """
-        Wait until something is so.
+        Wait until something is so, which may take the start of a process.
         """
         deadline = time.monotonic() + seconds
         while not condition():

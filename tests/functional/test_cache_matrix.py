@@ -41,7 +41,8 @@ class MatrixTestCase(KeystoneTestCase):
         self.addCleanup(self.relay.close)
         config = with_keystone(CACHE_CONFIG, self.keystone, PASSWORD.format(user="glance"))
         config = config.replace("prefetch_token = node-token\n", "grant_ttl = 600\n")
-        user = f"[service_user]\nauth_url = {self.keystone.url}\n{PASSWORD.format(user='node')}"
+        address = f"auth_url = {self.keystone.url}\nhttp_connect_timeout = 60\n"
+        user = f"[service_user]\n{address}{PASSWORD.format(user='node')}"
         self.config = f"{config}\n[upstream]\nurls = http://127.0.0.1:{self.relay.port}\n{user}"
         self.node = self.make_daemon("glance-cache", self.folder / "node", self.config)
         self.node.start()
@@ -211,8 +212,8 @@ class MatrixTestCase(KeystoneTestCase):
         How many clients an image is on its way to.
         """
         answer = self.node.ask("GET", f"/v2/cache/{image_id}", self.tokens["admin"])
-        users: int = json.loads(answer.body)["entry"]["followers"]
-        return users
+        entry = json.loads(answer.body)["entry"] if answer.status == 200 else None
+        return 0 if entry is None else int(entry["followers"])
 
     def large(self, visibility: str) -> str:
         """

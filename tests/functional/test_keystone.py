@@ -34,6 +34,8 @@ def with_keystone(config: str, keystone: Keystone, account: str, more: str = "")
     """
     head, _, rest = config.partition("strategy = tokens\ntokens_file = {folder}/tokens.yaml\n")
     section = f"strategy = keystone\n[keystone_authtoken]\nauth_url = {keystone.url}\n"
+    # On a busy machine a Keystone that is asked again after ten seconds is busier still.
+    section += "http_connect_timeout = 60\n"
     return f"{head}{section}www_authenticate_uri = {keystone.url}/v3\n{account}{more}{rest}"
 
 
