@@ -28,6 +28,9 @@ STOP_SECONDS = 15
 
 _ANSWER_POLL_SECONDS = 0.02
 
+# A checkout is compiled at its first start, as packages are when they are installed: starts are compared.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 class ServerFailed(Exception):
     """
@@ -101,7 +104,7 @@ def server(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env={**os.environ, **(environment or {})},
+            env={**_ENVIRONMENT, **(environment or {})},
             cwd=folder,
             start_new_session=True,
         )
