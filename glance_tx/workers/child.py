@@ -50,6 +50,7 @@ class ParentLink(Protocol):
         self._descriptors = descriptors
         self._metrics = metrics
         self._orders = dict(orders)
+        self._listeners: dict[str, Callable[[object], object]] = {}
         self._frames = Frames()
         self._closed: Deferred[None] | None = None
         self._loop = LoopingCall(self._report)
@@ -60,6 +61,18 @@ class ParentLink(Protocol):
         Do this when the parent orders it.
         """
         self._orders[name] = do
+
+    def tell(self, subject: str, value: object) -> None:
+        """
+        Have the parent tell all other workers something that JSON can say. Returns at once.
+        """
+        self._say({"tell": [subject, value]})
+
+    def hear(self, subject: str, listener: Callable[[object], object]) -> None:
+        """
+        Be told what other workers say of a subject, from now on. Its last listener counts.
+        """
+        self._listeners[subject] = listener
 
     async def start(self) -> None:
         """
@@ -92,9 +105,11 @@ class ParentLink(Protocol):
         Carry orders out.
         """
         for frame in self._frames.feed(data):
-            name = unpack(frame)["order"]
-            if name in self._orders:
-                self._orders[name]()
+            match unpack(frame):
+                case {"order": str(name)} if name in self._orders:
+                    self._orders[name]()
+                case {"told": [str(subject), value]} if subject in self._listeners:
+                    self._listeners[subject](value)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """

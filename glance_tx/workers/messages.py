@@ -1,8 +1,9 @@
 """
 What a parent and its workers tell each other, through a pair of pipes for each worker.
 
-The parent's pipe brings one `Handover`, then orders; the worker's brings reports. Each message is preceded by its
-length. Nothing of it lies in a file, so nothing is left behind by whoever dies.
+The parent's pipe brings one `Handover`, then orders, and what other workers have to say; the worker's brings reports,
+and what it has to say to them. Each message is preceded by its length. Nothing of it lies in a file, so nothing is left
+behind by whoever dies.
 """
 
 from __future__ import annotations

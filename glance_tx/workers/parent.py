@@ -4,11 +4,11 @@ The parent of workers, put together: what ``twistd`` runs where several processe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -49,6 +49,10 @@ class Program:
     :param load: Reads the configuration anew. Blocks; raises `SettingsError`.
     :param prepare: Does once what no worker has to do, such as migrating a database, and finds out what would
         keep all of them from starting. Blocks; raises `FactualError`; returns warnings.
+    :param claim: Takes at start, before anything else, what the daemon must have for itself. Blocks; raises
+        `FactualError`; returns descriptors, which each worker keeps open as well: what they hold is let go when
+        the last process has ended.
+    :param fixed: Further options, by name, that cannot change without a restart.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Program:
     prefix: str
     load: Callable[[], Loaded]
     prepare: Callable[[Settings], Iterable[object]]
+    claim: Callable[[Settings], Sequence[int]] = lambda _: ()
+    fixed: Mapping[str, Callable[[Settings], object]] = field(factory=dict)
 
 
 def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
@@ -68,11 +74,12 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     try:
         sockets.open(settings[WorkerSettings].count, listen.backlog)
         tls = PortsTls.of(settings)
+        kept = program.claim(settings)
         warnings = [*loaded.warnings, *program.prepare(settings)]
     except FactualError as error:
         refuse_to_start(program.name, str(error))
     metrics = Metrics(program.prefix)
-    launcher = Launcher(reactor, program.module, sockets)
+    launcher = Launcher(reactor, program.module, sockets, kept)
     supervisor = Supervisor(reactor, launcher.launch, sockets.close, metrics, _plan(settings))
     reloading = Reloading(reactor, program, settings, sockets, supervisor)
     watchdog = Watchdog(
@@ -199,7 +206,8 @@ class Reloading:
         return result
 
     def _refuse_what_is_fixed(self, settings: Settings) -> None:
-        changed = [name for name, read in _FIXED.items() if read(settings) != read(self._settings)]
+        fixed = {**_FIXED, **self._program.fixed}
+        changed = [name for name, read in fixed.items() if read(settings) != read(self._settings)]
         if changed:
             raise NeedsRestart(", ".join(changed))
 

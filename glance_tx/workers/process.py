@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Protocol
@@ -55,6 +56,11 @@ class IWorkerEvents(Protocol):
     def worker_reported(self, worker: Worker, metrics: Any) -> None:
         """
         It said what it counted so far.
+        """
+
+    def worker_told(self, worker: Worker, message: Any) -> None:
+        """
+        It has something to say to its siblings.
         """
 
     def worker_ended(self, worker: Worker) -> None:
@@ -115,6 +121,8 @@ class Worker(ProcessProtocol):
         self.heard_at = self._clock.seconds()
         if "metrics" in message:
             self._events.worker_reported(self, message["metrics"])
+        if "tell" in message:
+            self._events.worker_told(self, message["tell"])
         if "failed" in message:
             _log.critical("worker {slot} cannot start: {reason}", slot=self.slot, reason=message["failed"])
         if "ready" in message and self.state is State.STARTING:
@@ -142,6 +150,15 @@ class Worker(ProcessProtocol):
         """
         if self.state in {State.STARTING, State.READY}:
             self.transport.writeToChild(ORDERS, pack({"order": name}))
+
+    def hear(self, message: Any) -> None:
+        """
+        Pass on what a sibling says. One that finishes what it is at hears it, too, for as long as it listens.
+        """
+        if self.state is not State.ENDED:
+            # Its pipe is gone before it is itself.
+            with suppress(KeyError):
+                self.transport.writeToChild(ORDERS, pack({"told": message}))
 
     def drain(self, kill_seconds: float) -> None:
         """
@@ -203,12 +220,14 @@ class Launcher:
     Starts workers: the same interpreter, a module of ours, the descriptors they need and no others.
 
     :param module: Has ``make_worker``; see `glance_tx.workers.runner`.
+    :param kept: Further descriptors that each worker is to keep open, whatever they are.
     """
 
-    def __init__(self, reactor: Any, module: str, sockets: Sockets) -> None:
+    def __init__(self, reactor: Any, module: str, sockets: Sockets, kept: Sequence[int] = ()) -> None:
         self._reactor = reactor
         self._arguments: Final = [sys.executable, "-m", "glance_tx.workers.runner", module, glance_tx.__version__]
         self._sockets = sockets
+        self._kept = tuple(kept)
 
     def launch(self, slot: int, count: int, settings: Settings, events: IWorkerEvents) -> Worker:
         """
@@ -231,6 +250,7 @@ class Launcher:
                 ORDERS: "w",
                 REPORTS: "r",
                 **{number: opened.fileno() for number, opened in share.items()},
+                **dict(enumerate(self._kept, FIRST_SOCKET + len(share))),
             },
         )
         return worker

@@ -182,6 +182,14 @@ class Supervisor:
         """
         self.totals.report(worker, metrics)
 
+    def worker_told(self, worker: Worker, message: Any) -> None:
+        """
+        See `IWorkerEvents`. All others are told, those that are on their way out or in included.
+        """
+        for sibling in (*self.workers, *self._leaving):
+            if sibling is not worker:
+                sibling.hear(message)
+
     def worker_ended(self, worker: Worker) -> None:
         """
         See `IWorkerEvents`.

@@ -61,19 +61,26 @@ class ImageChanges:
 
     :param recheck: ``None`` where this node has nothing to ask with.
     :param heard: Called for each message.
+    :param leads: Tells whether it is on this process to check what is cached, and not on another one of the node.
     :ivar listening: Whether changes are heard of at the moment.
     """
 
     _log = Logger()
 
     def __init__(
-        self, grants: Grants, entries: EntryStore, recheck: Recheck | None, heard: Callable[[], object]
+        self,
+        grants: Grants,
+        entries: EntryStore,
+        recheck: Recheck | None,
+        heard: Callable[[], object],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.listening = False
         self._grants = grants
         self._entries = entries
         self._recheck = recheck
         self._heard = heard
+        self._leads = leads
         self._chores = Chores()
 
     def subscribed(self) -> None:
@@ -82,7 +89,14 @@ class ImageChanges:
         """
         self.listening = True
         self._grants.doubt_all()
-        if self._recheck is not None:
+        if self._leads():
+            self.recheck()
+
+    def recheck(self) -> None:
+        """
+        Check what is cached, if changes are heard of at the moment; whoever did so before may not have come to an end.
+        """
+        if self.listening and self._recheck is not None:
             self._recheck.begin()
 
     def unsubscribed(self) -> None:

@@ -21,6 +21,7 @@ from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.room_options import RoomSettings, find_crossed_marks
 from glance_cache.scrub_options import ScrubSettings
 from glance_cache.stock_options import STOCK_OPTIONS
+from glance_cache.worker_options import CacheWorkerSettings, find_grants_of_many
 from glance_tx.identity.keystone.options import KeystoneSettings, ServiceUserSettings, find_unusable_service_user
 from glance_tx.identity.options import AuthSettings, find_unusable_strategy
 from glance_tx.notify.options import BrokerSettings, NotificationSettings, PublisherSettings, find_unusable_drivers
@@ -46,6 +47,7 @@ GLANCE_CACHE: Final = Program(
     name="glance-cache",
     sections=(
         CacheListenSettings,
+        CacheWorkerSettings,
         TlsSettings,
         ProxySettings,
         MiddlewareSettings,
@@ -82,6 +84,7 @@ GLANCE_CACHE: Final = Program(
         find_two_accounts,
         find_crossed_marks,
         find_grants_without_grace,
+        find_grants_of_many,
         find_half_redis_identity,
         find_lonely_sentinels,
         find_half_certificates,

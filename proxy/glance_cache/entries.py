@@ -39,6 +39,9 @@ __all__ = ["EntryStore"]
 _CHANGED: Final = "entry"
 """What siblings tell each other of entries that are to be looked at again."""
 
+_PINNED: Final = "pins"
+"""And of pins that changed."""
+
 
 class EntryStore:
     """
@@ -105,6 +108,7 @@ class EntryStore:
             self._lock = await self._lane.run(self._folder.take)
         else:
             self._siblings.hear(_CHANGED, self._hear)
+            self._siblings.hear(_PINNED, self._hear_of_pins)
         await self._with_disk(self._room.load_pins())
 
     def _tell(self, name: EntryName) -> None:
@@ -115,6 +119,9 @@ class EntryStore:
         name = EntryName.parse(str(stem))
         if name is not None:
             self._chores.start(self._finder.look(name))
+
+    def _hear_of_pins(self, _: object) -> None:
+        self._chores.start(self._room.load_pins())
 
     async def stop(self) -> None:
         """
@@ -158,6 +165,12 @@ class EntryStore:
             raise failure from error
         self.account.settle()
         await self.housekeeping.prune()
+
+    def sibling_died(self) -> None:
+        """
+        Find out, without waiting for it, what a process left that was killed.
+        """
+        self._chores.start(self.look_again())
 
     async def look_again(self) -> None:
         """
@@ -275,6 +288,8 @@ class EntryStore:
         :return: How many there were.
         """
         await self.account.when_settled()
+        if self._siblings is not None:
+            await self.look_again()
         return await self._discard_all(self._keeper)
 
     async def _discard_all(self, entries: Iterable[Entry]) -> int:
@@ -289,6 +304,7 @@ class EntryStore:
         :raises FolderUnusable: That cannot be written down.
         """
         await self._with_disk(self._room.pin(image_id))
+        self._tell_of_pins()
 
     async def unpin(self, image_id: str) -> None:
         """
@@ -297,6 +313,11 @@ class EntryStore:
         :raises FolderUnusable: That cannot be written down.
         """
         await self._with_disk(self._room.unpin(image_id))
+        self._tell_of_pins()
+
+    def _tell_of_pins(self) -> None:
+        if self._siblings is not None:
+            self._siblings.tell(_PINNED, None)
 
     def is_pinned(self, image_id: str) -> bool:
         """

@@ -28,7 +28,7 @@ from glance_cache.errors import ImageUnsteady, UpstreamRefused, UpstreamUnavaila
 from glance_cache.grant import Grant, ISeconds, LivingOn, Mark, Marks
 from glance_cache.grant_probe import Probe
 from glance_cache.holders import Holders
-from glance_cache.interfaces import ImageFacts, IUpstream, UpstreamCredentials
+from glance_cache.interfaces import ImageFacts, ISiblings, IUpstream, UpstreamCredentials
 from glance_cache.reach import says_nothing
 from glance_cache.sealed import SealedGrant
 
@@ -39,6 +39,9 @@ MOST_GRANTS: Final = 100_000
 
 _TRIES: Final = 3
 """How often the upstream is asked for one grant, where each answer was void when it came."""
+
+_CHANGED: Final = "image changed"
+_DOUBTED: Final = "image perhaps changed"
 
 
 class Grants:
@@ -52,6 +55,7 @@ class Grants:
     :param holders: Those who may have grants.
     :param most_grants: Remembered at once; beyond that the oldest goes.
     :param living_on: How grants live on; ``None`` where they do not.
+    :param siblings: Other processes of this node, each with grants of its own; ``None`` for none.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Grants:
         holders: Holders,
         most_grants: int = MOST_GRANTS,
         living_on: LivingOn | None = None,
+        siblings: ISiblings | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
@@ -78,6 +83,10 @@ class Grants:
         self._image_eras: WeakValueDictionary[str, Mark] = WeakValueDictionary()
         self._added = 0
         self._ended = 0
+        self._siblings = siblings
+        if siblings is not None:
+            siblings.hear(_CHANGED, lambda image_id: self.revoke(str(image_id)))
+            siblings.hear(_DOUBTED, lambda image_id: self.doubt(str(image_id)))
 
     @property
     def count(self) -> int:
@@ -202,6 +211,26 @@ class Grants:
             self._ended += 1
         if self._living_on is not None:
             self._living_on.changed(image_id)
+
+    def changed(self, image_id: str) -> None:
+        """
+        Take note that an image was changed by way of this process: `revoke`, here and in its siblings.
+
+        :param image_id: In lower case.
+        """
+        self.revoke(image_id)
+        if self._siblings is not None:
+            self._siblings.tell(_CHANGED, image_id)
+
+    def perhaps_changed(self, image_id: str) -> None:
+        """
+        Take note that an image may have been changed by way of this process: `doubt`, here and in its siblings.
+
+        :param image_id: In lower case.
+        """
+        self.doubt(image_id)
+        if self._siblings is not None:
+            self._siblings.tell(_DOUBTED, image_id)
 
     def revoke_all(self) -> None:
         """

@@ -16,7 +16,7 @@ from glance_cache.files import FileOps
 from glance_cache.interfaces import HitTotals
 from glance_tx.streaming.units import KiB, MiB
 
-__all__ = ["HitJournal", "JournalContent"]
+__all__ = ["HitJournal", "JournalContent", "JournalFollower"]
 
 _VERSION: Final = 1
 _PIECE_BYTES: Final = 256 * KiB
@@ -162,6 +162,58 @@ class HitJournal:
                     image, found = value
                     totals[image] = found.at_least(totals.get(image, found))
         return JournalContent(totals, damaged + bool(rest), other)
+
+
+class JournalFollower:
+    """
+    Reads the journal that another process writes, as it grows. Every method blocks, and is called in one lane.
+
+    :param node: Whose hits these must be; those of another one count for nothing.
+    :ivar totals: What was read by now, by image; replaced and never changed, so it may be looked at from outside.
+    """
+
+    def __init__(self, path: Path, node: str, files: FileOps) -> None:
+        self.totals: Mapping[str, HitTotals] = {}
+        self._path = path
+        self._node = node
+        self._files = files
+        self._inode = -1
+        self._end = 0
+        self._foreign = False
+
+    def look(self) -> None:
+        """
+        Read what is new.
+
+        :raises OSError: As the system does.
+        """
+        there = self._files.stat_path(self._path)
+        if there is None or (there.st_ino == self._inode and there.st_size == self._end):
+            return
+        descriptor = self._files.open(self._path)
+        try:
+            self._read_on(descriptor)
+        finally:
+            self._files.close(descriptor)
+
+    def _read_on(self, descriptor: int) -> None:
+        inode = self._files.stat(descriptor).st_ino
+        # A new file has all that the old one had.
+        totals: dict[str, HitTotals] = dict(self.totals) if inode == self._inode else {}
+        offset = self._end if inode == self._inode else 0
+        foreign, rest = self._foreign and offset > 0, b""
+        while data := self._files.read(descriptor, _PIECE_BYTES, offset + len(rest)):
+            *lines, rest = (rest + data).split(b"\n")
+            offset += sum(len(line) + 1 for line in lines)
+            for line in lines:
+                value = _parse(line)
+                if isinstance(value, _Head):
+                    foreign = value.node != self._node
+                elif value is not None:
+                    image, found = value
+                    totals[image] = found.at_least(totals.get(image, found))
+        self._inode, self._end, self._foreign = inode, offset, foreign
+        self.totals = {} if foreign else totals
 
 
 @frozen

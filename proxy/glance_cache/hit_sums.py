@@ -10,6 +10,7 @@ from attrs import frozen
 
 from glance_cache.hit_keys import HOUR, PROJECT, is_image_key
 from glance_cache.interfaces import HitTotals
+from glance_cache.seats import node_of
 
 __all__ = ["HitSums"]
 
@@ -44,8 +45,9 @@ class HitSums:
         nodes: dict[str, HitTotals] = {}
         projects: dict[str, HitTotals] = {}
         hours: dict[str, HitTotals] = {}
-        for node, totals in counted.items():
-            nodes[node] = HitTotals()
+        for counter, totals in counted.items():
+            node = node_of(counter)
+            nodes.setdefault(node, HitTotals())
             for key, hits in totals.items():
                 if is_image_key(key):
                     _add(images, key, hits)

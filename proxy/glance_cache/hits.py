@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -35,7 +35,7 @@ _WARN_SECONDS: Final = 60.0
 
 class HitCounter:
     """
-    Counts the hits of this node.
+    Counts the hits of this node, or of one of its processes (see Note [Seats]).
 
     The index is told every ``flush_seconds``. All totals go again after a failed call, and as soon as the index turns
     out not to know the last merge it confirmed, as one does that came back empty or from an old copy (see
@@ -45,7 +45,7 @@ class HitCounter:
     :param journal: Opened by `start`, closed by `stop`.
     :param lane: For all work on the journal; the journal's own.
     :param index: Started and stopped by its owner, who stops this counter first.
-    :param node: This node's name; no other node may have it.
+    :param node: The name to count under; no other counter may have it.
     :param kept_hours: For how many hours hits are counted by the hour, this one included; 0 for not at all.
     :param clock: For the times of hits, in seconds since the epoch, and for the pace of flushes.
     """
@@ -111,18 +111,24 @@ class HitCounter:
         """
         Tell what this node counted for all images together, itself and before.
         """
-        images = [totals for key, totals in self._totals.items() if is_image_key(key)]
+        images = [self._totals[image] for image in self.images()]
         return HitTotals(
             sum(totals.hits for totals in images),
             sum(totals.bytes_sent for totals in images),
             max((totals.last_at for totals in images), default=0.0),
         )
 
+    def images(self) -> Iterator[str]:
+        """
+        Go through the images that have hits.
+        """
+        return filter(is_image_key, self._totals)
+
     def top(self, most: int) -> Mapping[str, HitTotals]:
         """
         Tell the images with most hits on this node, so many of them.
         """
-        images = ((key, totals) for key, totals in self._totals.items() if is_image_key(key))
+        images = ((image, self._totals[image]) for image in self.images())
         return dict(heapq.nlargest(most, images, key=lambda item: item[1].hits))
 
     def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:

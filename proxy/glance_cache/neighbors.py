@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from glance_cache.entries import EntryStore
 from glance_cache.errors import IndexUnavailable
-from glance_cache.hits import HitCounter
 from glance_cache.interfaces import Announcement, ICacheIndex
+from glance_cache.node_hits import NodeHits
 from glance_cache.tally import Tally
 from glance_tx import __version__
 
@@ -40,7 +40,7 @@ class SelfReport:
     """
 
     entries: EntryStore
-    hits: HitCounter
+    hits: NodeHits
     tally: Tally
     started_at: float
 

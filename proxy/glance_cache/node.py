@@ -5,9 +5,9 @@ One caching node: what it is made of, and in which order that starts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -43,6 +43,7 @@ from glance_cache.management import mount_management
 from glance_cache.management_tools import ManagementTools
 from glance_cache.managers import Managers
 from glance_cache.neighbors import Neighbors, SelfReport
+from glance_cache.node_hits import NodeHits, Orphans
 from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.outage import Outage
@@ -60,7 +61,10 @@ from glance_cache.routes import ClientRoutes, without_minor_version
 from glance_cache.schedule import minute_of_day
 from glance_cache.scrub import Scrubber
 from glance_cache.scrub_options import ScrubSettings
+from glance_cache.seats import FIRST_SEAT, Seats
+from glance_cache.siblings import Siblings
 from glance_cache.space import SpaceAccount
+from glance_cache.steward import Steward
 from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
 from glance_cache.vitals import Vitals
@@ -75,20 +79,25 @@ from glance_tx.redis.options import make_redis, make_subscription
 from glance_tx.settings import Problem, Settings
 from glance_tx.settings.daemon import RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
+from glance_tx.streaming.interfaces import ILane
 from glance_tx.streaming.lanes import BodyThreads, Lanes
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.lag import ReactorLag
-from glance_tx.telemetry.metrics import service_seconds
+from glance_tx.telemetry.metrics import Metrics, service_seconds
 from glance_tx.tls.client import ClientTls
 from glance_tx.web.daemon import IPart, Part
 from glance_tx.web.edge import Edge
 from glance_tx.web.healthfile import HealthcheckSettings, watch_disable_file
 from glance_tx.web.ports import PortsTls
 from glance_tx.web.watching import watch_files, watch_lanes
+from glance_tx.workers.options import WorkerSettings
 
-__all__ = ["Node", "NodeIdentity"]
+__all__ = ["METRICS", "Node", "NodeIdentity"]
 
 _log = Logger()
+
+METRICS: Final = "glance_cache"
+"""Begins the names of all metrics."""
 
 _PATIENCE_STALLS: Final = 5.0
 """A fill outlasts that many connections that stall one after the other."""
@@ -130,7 +139,11 @@ class NodeIdentity:
 
 class Node:
     """
-    One caching node.
+    One caching node, or one process of it.
+
+    :param seat: This process's (see Note [Seats]).
+    :param join: Gets what this process counts, and makes the way to the other processes; ``None`` where there are none.
+    :ivar siblings: That way.
     """
 
     def __init__(
@@ -143,8 +156,11 @@ class Node:
         upstream_tls: ClientTls,
         to_redis: ClientTls | None,
         watched: Sequence[Source[Any]],
+        seat: int = FIRST_SEAT,
+        join: Callable[[Metrics], Siblings | None] = lambda _: None,
     ) -> None:
         self._reactor = reactor
+        self._seat = seat
         self._settings = settings
         self._identity = identity
         self._redis_tls = to_redis
@@ -153,7 +169,8 @@ class Node:
         checks = HealthChecks(reactor)
         watch_disable_file(checks, settings[HealthcheckSettings], self._lanes)
         faults = cache_faults(challenge(settings))
-        self.edge = Edge(reactor, settings, checks, faults, "glance_cache", rewrite=without_minor_version, tls=tls)
+        self.edge = Edge(reactor, settings, checks, faults, METRICS, rewrite=without_minor_version, tls=tls)
+        self.siblings = join(self.edge.metrics)
         self._redis_seconds = service_seconds(self.edge.metrics, "redis", "commands take")
         self._connections = make_connections(reactor)
         upstream = settings[UpstreamSettings]
@@ -172,14 +189,25 @@ class Node:
         self._chunks = UpstreamChunks(self._upstream, reactor, self._own_credentials())
         self._entries = self._make_entries()
         self._index = self._make_index()
-        self._hits = self._make_hits()
+        self._seats = Seats(settings[StorageSettings].folder, cache_settings.node_name, FileOps())
+        self._hits = self._make_hits(seat, self._lanes.lane("hits"))
+        self._node_hits = NodeHits(self._hits, self._seats, seat, self._lanes.lane("hits-of-others"), reactor)
+        self._orphans = self._make_orphans()
+        self._steward = Steward(
+            settings[StorageSettings].folder / "steward", FileOps(), self._lanes.lane("steward"), reactor, self._lead
+        )
         self._projects = self._make_projects()
-        answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
-        series = cache(answers.labels)
-        self._tally = Tally(self._hits, lambda state: series(state).inc())
+        self._tally = self._make_tally()
         self._recipients = self._make_recipients()
         ttl_seconds, outage = float(cache_settings.grant_ttl_seconds), self._outage
-        self._grants = Grants(self._upstream, outage.uptime, ttl_seconds, outage.holders, living_on=outage.living_on)
+        self._grants = Grants(
+            self._upstream,
+            outage.uptime,
+            ttl_seconds,
+            outage.holders,
+            living_on=outage.living_on,
+            siblings=self.siblings,
+        )
         self._fills = self._make_fills()
         self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None, self._chunks)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
@@ -199,7 +227,7 @@ class Node:
         self._subscription = make_subscription(
             reactor, settings[RedisSettings], to_redis, channel=CHANGES, listener=self._changes
         )
-        report = SelfReport(self._entries, self._hits, self._tally, reactor.seconds())
+        report = SelfReport(self._entries, self._node_hits, self._tally, reactor.seconds())
         self._neighbors = Neighbors(self._index, cache_settings.node_name, report.now, reactor)
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
@@ -215,7 +243,7 @@ class Node:
         """
         List what starts, in order.
         """
-        parts: list[IPart] = [
+        return [
             ReactorLag(self._reactor, self.edge.metrics),
             self._lanes,
             Part(stop=self._connections.closeCachedConnections),
@@ -224,6 +252,7 @@ class Node:
             self._outage.sealing(self._settings[StorageSettings].folder, self._lanes.lane("offline"), self._grants),
             self._index,
             self._hits,
+            self._node_hits,
             self._recipients,
             Part(self._begin_scan, self._end_scan),
             Part(self._listen, self._stop_listening),
@@ -231,13 +260,36 @@ class Node:
             self._file_watch,
             self._watch,
             self._disk_watch,
-            self._neighbors,
+            Part(stop=self._stop_leading),
+            self._steward,
         ]
+
+    def sibling_died(self) -> None:
+        """
+        Find out what another process of this node left.
+        """
+        self._entries.sibling_died()
+
+    def _lead(self) -> None:
+        """
+        Do what only one process of the node does, from now on.
+        """
+        self._orphans.begin()
+        self._changes.recheck()
+        # Which begins at once, and does not wait.
+        Deferred.fromCoroutine(self._neighbors.start())
         if self._scrubber is not None:
-            parts.append(self._scrubber)
+            Deferred.fromCoroutine(self._scrubber.start())
         if self._prefetcher is not None:
-            parts.append(Part(self._start_prefetcher, self._prefetcher.stop))
-        return parts
+            self._prefetcher.start()
+
+    async def _stop_leading(self) -> None:
+        if self._prefetcher is not None:
+            await self._prefetcher.stop()
+        await self._orphans.stop()
+        await self._neighbors.stop()
+        if self._scrubber is not None:
+            await self._scrubber.stop()
 
     def _make_entries(self) -> EntryStore:
         storage, room = self._settings[StorageSettings], self._settings[RoomSettings]
@@ -265,6 +317,7 @@ class Node:
             on_evict,
             storage.max_size_bytes * room.high_water_percent // 100,
             chunks=self._chunks,
+            siblings=self.siblings,
         )
 
     def _make_scrubber(self) -> Scrubber | None:
@@ -277,7 +330,8 @@ class Node:
 
     def _make_fills(self) -> Fills:
         patience_seconds = _PATIENCE_STALLS * self._settings[UpstreamSettings].stall_seconds
-        settings = self._settings[FillSettings]
+        settings, processes = self._settings[FillSettings], max(1, self._settings[WorkerSettings].count)
+        bytes_per_second = -(-settings.bytes_per_second // processes)
         tools = FillTools(
             self._upstream,
             self._entries,
@@ -285,10 +339,10 @@ class Node:
             self._reactor,
             patience_seconds,
             self._own_credentials(),
-            Bandwidth(self._reactor, settings.bytes_per_second) if settings.bytes_per_second else None,
+            Bandwidth(self._reactor, bytes_per_second) if bytes_per_second else None,
             settings.abandon_below_percent,
         )
-        return Fills(tools, settings.most)
+        return Fills(tools, -(-settings.most // processes))
 
     def _make_redis(self) -> RedisClient | None:
         observe = self._redis_seconds.observe
@@ -308,11 +362,20 @@ class Node:
         path = self._settings[StorageSettings].folder / "index.sqlite"
         return SqliteIndex(path, self._lanes.lane("index"), self._reactor)
 
-    def _make_hits(self) -> HitCounter:
-        node = self._settings[CacheSettings].node_name
-        journal = HitJournal(self._settings[StorageSettings].folder / "hits.journal", node, FileOps())
-        lane, hours = self._lanes.lane("hits"), self._settings[HitSettings].kept_hours
-        return HitCounter(journal, lane, self._index, node, self._reactor, kept_hours=hours)
+    def _make_hits(self, seat: int, lane: ILane) -> HitCounter:
+        name, hours = self._seats.counter(seat), self._settings[HitSettings].kept_hours
+        journal = HitJournal(self._seats.journal(seat), name, FileOps())
+        return HitCounter(journal, lane, self._index, name, self._reactor, kept_hours=hours)
+
+    def _make_orphans(self) -> Orphans:
+        lane = self._lanes.lane("orphans")
+        make = partial(self._make_hits, lane=lane)
+        return Orphans(self._seats, self._seat, lane, self._reactor, make, self._hits)
+
+    def _make_tally(self) -> Tally:
+        answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
+        series = cache(answers.labels)
+        return Tally(self._hits, lambda state: series(state).inc())
 
     def _make_projects(self) -> Projects | None:
         strategy = self._identity.strategy
@@ -347,7 +410,7 @@ class Node:
             attempts=settings.attempts,
             bandwidth=Bandwidth(reactor, settings.bytes_per_second) if settings.bytes_per_second else None,
         )
-        return Prefetcher(tools, settings.concurrency, may_begin)
+        return Prefetcher(tools, settings.concurrency, may_begin, self.siblings)
 
     def _make_changes(self) -> ImageChanges:
         metrics = self.edge.metrics
@@ -358,7 +421,7 @@ class Node:
         if credentials is not None and per_second:
             tools = RecheckTools(self._entries, self._upstream, credentials, self._reactor, per_second, gone.inc)
             recheck = Recheck(tools)
-        return ImageChanges(self._grants, self._entries, recheck, heard.inc)
+        return ImageChanges(self._grants, self._entries, recheck, heard.inc, lambda: self._steward.leads)
 
     def _own_credentials(self) -> IOwnCredentials | None:
         if self._identity.account is not None:
@@ -393,8 +456,8 @@ class Node:
             chunks=self._chunks,
             prefetcher=self._prefetcher,
             own=self._own_credentials(),
-            totals=self._hits.totals,
-            top=self._hits.top,
+            totals=self._node_hits.totals,
+            top=self._node_hits.top,
             neighbors=self._neighbors,
             health=self._make_vitals().view,
             offline=self._outage.view,
@@ -425,15 +488,12 @@ class Node:
 
     async def _scan(self) -> None:
         await self._entries.scan()
-        self._entries.refine({info.image_id: self._hits.totals(info.image_id) for info in self._entries.inventory()})
+        totals = self._node_hits.totals
+        self._entries.refine({info.image_id: totals(info.image_id) for info in self._entries.inventory()})
 
     async def _end_scan(self) -> None:
         if self._scanning is not None:
             await self._scanning
-
-    async def _start_prefetcher(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.start()
 
     async def _listen(self) -> None:
         if self._subscription is not None:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from glance_cache.chores import Chores
 from glance_cache.errors import IndexUnavailable
+from glance_cache.interfaces import ISiblings
 from glance_cache.jobs import Job
 from glance_cache.prefetch_run import LEASE_SECONDS, Attempt, PrefetchTools
 
@@ -20,6 +21,9 @@ __all__ = ["Prefetcher"]
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks at the queue where nothing else gave reason for one: others may add to it."""
+
+_QUEUED: Final = "queued"
+"""What siblings tell each other when something was added to the queue."""
 
 _FIRST_REST_SECONDS: Final = 5.0
 _LONGEST_REST_SECONDS: Final = 60.0
@@ -33,14 +37,24 @@ class Prefetcher:
 
     :param concurrency: Most images at a time, of all processes of this node.
     :param may_begin: Tells whether this is a time to begin.
+    :param siblings: Other processes of this node, of which one works on the queue; ``None`` for none.
     """
 
     _log = Logger()
 
-    def __init__(self, tools: PrefetchTools, concurrency: int, may_begin: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        tools: PrefetchTools,
+        concurrency: int,
+        may_begin: Callable[[], bool] = lambda: True,
+        siblings: ISiblings | None = None,
+    ) -> None:
         self._tools = tools
         self._concurrency = concurrency
         self._may_begin = may_begin
+        self._siblings = siblings
+        if siblings is not None:
+            siblings.hear(_QUEUED, lambda _: self._look_soon())
         self._chores = Chores()
         self._running: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
@@ -82,6 +96,11 @@ class Prefetcher:
         """
         Say that something was queued.
         """
+        self._look_soon()
+        if self._siblings is not None and self._running is None:
+            self._siblings.tell(_QUEUED, None)
+
+    def _look_soon(self) -> None:
         self._woken = True
         if self._pause is not None:
             self._pause.cancel()
@@ -143,7 +162,7 @@ class Prefetcher:
         else:
             self._rest_seconds = min(max(2 * self._rest_seconds, _FIRST_REST_SECONDS), _LONGEST_REST_SECONDS)
             self._rest_until = self._tools.clock.seconds() + self._rest_seconds
-        self.wake()
+        self._look_soon()
 
     async def _sleep(self) -> None:
         rest = self._rest_until - self._tools.clock.seconds()

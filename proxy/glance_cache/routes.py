@@ -181,12 +181,12 @@ class ClientRoutes:
         try:
             response = await self._passthrough.relay(request)
         except BaseException:
-            self._grants.doubt(image_id)
+            self._grants.perhaps_changed(image_id)
             raise
         if response.status < 400:
-            self._grants.revoke(image_id)
+            self._grants.changed(image_id)
         else:
-            self._grants.doubt(image_id)
+            self._grants.perhaps_changed(image_id)
         return response
 
     async def _bypass(self, request: Request, size: int | None) -> Response:
