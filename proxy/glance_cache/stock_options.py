@@ -28,7 +28,6 @@ STOCK_OPTIONS: Final = StockOptions(
                 "worker_self_reference_url": "[cache] node_name tells nodes apart",
                 "enabled_backends": "image data comes from [upstream] urls",
                 "node_name": "it belongs into section [cache] here",
-                "workers": "one process serves",
             },
         ),
     )

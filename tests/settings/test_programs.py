@@ -19,6 +19,7 @@ from glance_cache.hit_options import HitSettings
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.room_options import RoomSettings
+from glance_cache.worker_options import CacheWorkerSettings
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
 from glance_tx.db.options import DatabaseSettings
@@ -210,6 +211,7 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
 
 CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CacheListenSettings: LISTEN | {"bind_port": 9293},
+    CacheWorkerSettings: {"count": 1, "hang_seconds": 60},
     StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30, "stall_seconds": 86400},
     UpstreamSettings: {
         "urls": ("http://a",),
