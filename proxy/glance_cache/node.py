@@ -199,13 +199,12 @@ class Node:
         self._projects = self._make_projects()
         self._tally = self._make_tally()
         self._recipients = self._make_recipients()
-        ttl_seconds, outage = float(cache_settings.grant_ttl_seconds), self._outage
         self._grants = Grants(
             self._upstream,
-            outage.uptime,
-            ttl_seconds,
-            outage.holders,
-            living_on=outage.living_on,
+            self._outage.uptime,
+            float(cache_settings.grant_ttl_seconds),
+            self._outage.holders,
+            living_on=self._outage.living_on,
             siblings=self.siblings,
         )
         self._fills = self._make_fills()
@@ -227,8 +226,7 @@ class Node:
         self._subscription = make_subscription(
             reactor, settings[RedisSettings], to_redis, channel=CHANGES, listener=self._changes
         )
-        report = SelfReport(self._entries, self._node_hits, self._tally, reactor.seconds())
-        self._neighbors = Neighbors(self._index, cache_settings.node_name, report.now, reactor)
+        self._neighbors = self._make_neighbors(cache_settings.node_name)
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
         watch_lanes(self._lanes, self.edge.metrics)
@@ -262,6 +260,7 @@ class Node:
             self._disk_watch,
             Part(stop=self._stop_leading),
             self._steward,
+            *([] if self._scrubber is None else [self._scrubber]),
         ]
 
     def sibling_died(self) -> None:
@@ -278,8 +277,6 @@ class Node:
         self._changes.recheck()
         # Which begins at once, and does not wait.
         Deferred.fromCoroutine(self._neighbors.start())
-        if self._scrubber is not None:
-            Deferred.fromCoroutine(self._scrubber.start())
         if self._prefetcher is not None:
             self._prefetcher.start()
 
@@ -288,8 +285,6 @@ class Node:
             await self._prefetcher.stop()
         await self._orphans.stop()
         await self._neighbors.stop()
-        if self._scrubber is not None:
-            await self._scrubber.stop()
 
     def _make_entries(self) -> EntryStore:
         storage, room = self._settings[StorageSettings], self._settings[RoomSettings]
@@ -371,6 +366,10 @@ class Node:
         lane = self._lanes.lane("orphans")
         make = partial(self._make_hits, lane=lane)
         return Orphans(self._seats, self._seat, lane, self._reactor, make, self._hits)
+
+    def _make_neighbors(self, node: str) -> Neighbors:
+        report = SelfReport(self._entries, self._node_hits, self._tally, self._reactor.seconds())
+        return Neighbors(self._index, node, report.now, self._reactor)
 
     def _make_tally(self) -> Tally:
         answers = self.edge.metrics.counter("data_answers", "Answers with image data, by X-Cache.", ["state"])
