@@ -16,9 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.fill_options import FillSettings
 from glance_cache.hit_options import HitSettings
+from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import CacheListenSettings, CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.prefetch_options import PrefetchSettings
 from glance_cache.room_options import RoomSettings
+from glance_cache.scrub_options import ScrubSettings
 from glance_cache.worker_options import CacheWorkerSettings
 from glance_tx.configuration import GLANCE_API, lock_folder
 from glance_tx.custom.options import ProtectionSettings
@@ -212,6 +214,8 @@ API_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
 CACHE_DEFAULTS: dict[type, dict[str, Any]] = SHARED_DEFAULTS | {
     CacheListenSettings: LISTEN | {"bind_port": 9293},
     CacheWorkerSettings: {"count": 1, "hang_seconds": 60},
+    OfflineSettings: {"grace_seconds": 0, "keeps_grants": False, "key_file": None, "answers_bytes": 16 * 2**20},
+    ScrubSettings: {"bytes_per_second": 8 * 2**20, "interval_seconds": 7 * 86400},
     StorageSettings: {"folder": Path("/c"), "max_size_bytes": 10 * 2**30, "stall_seconds": 86400},
     UpstreamSettings: {
         "urls": ("http://a",),
