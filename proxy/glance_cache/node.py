@@ -5,12 +5,11 @@ One caching node: what it is made of, and in which order that starts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Final
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -34,9 +33,10 @@ from glance_cache.grants import Grants
 from glance_cache.hit_journal import HitJournal
 from glance_cache.hit_options import HitSettings
 from glance_cache.hits import HitCounter
+from glance_cache.identity import NodeIdentity
 from glance_cache.index_redis import RedisIndex
 from glance_cache.index_sqlite import SqliteIndex
-from glance_cache.interfaces import ICacheIndex, IOwnCredentials, UpstreamCredentials
+from glance_cache.interfaces import ICacheIndex
 from glance_cache.jobs import Job, JobState
 from glance_cache.links import Links
 from glance_cache.management import mount_management
@@ -47,7 +47,6 @@ from glance_cache.node_hits import NodeHits, Orphans
 from glance_cache.offline_options import OfflineSettings
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.outage import Outage
-from glance_cache.own import FixedCredentials, KeystoneCredentials
 from glance_cache.pace import Bandwidth
 from glance_cache.passthrough import PassThrough
 from glance_cache.prefetch import Prefetcher
@@ -69,14 +68,12 @@ from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
 from glance_cache.vitals import Vitals
 from glance_cache.watch import Watch, WatchTools
-from glance_tx.identity.keystone.account import Account
-from glance_tx.identity.options import AuthSettings
-from glance_tx.identity.strategies import Strategy, challenge
+from glance_tx.identity.strategies import challenge
 from glance_tx.notify.recipients import Recipients
 from glance_tx.notify.redis import CHANGES
 from glance_tx.redis.client import RedisClient
 from glance_tx.redis.options import make_redis, make_subscription
-from glance_tx.settings import Problem, Settings
+from glance_tx.settings import Settings
 from glance_tx.settings.daemon import RedisSettings, ThreadSettings
 from glance_tx.settings.watch import Source
 from glance_tx.streaming.interfaces import ILane
@@ -92,7 +89,7 @@ from glance_tx.web.ports import PortsTls
 from glance_tx.web.watching import watch_files, watch_lanes
 from glance_tx.workers.options import WorkerSettings
 
-__all__ = ["METRICS", "Node", "NodeIdentity"]
+__all__ = ["METRICS", "Node"]
 
 _log = Logger()
 
@@ -101,40 +98,6 @@ METRICS: Final = "glance_cache"
 
 _PATIENCE_STALLS: Final = 5.0
 """A fill outlasts that many connections that stall one after the other."""
-
-
-@frozen
-class NodeIdentity:
-    """
-    Who may manage the node, and as whom it reads images itself.
-    """
-
-    strategy: Strategy | None
-    account: Account | None
-
-    def warnings(self) -> Iterator[Problem]:
-        """
-        Say what an operator may not have meant.
-        """
-        if self.strategy is not None:
-            yield from self.strategy.warnings
-        if self.account is not None:
-            yield from self.account.warnings()
-
-    def watched(self) -> Sequence[Source[Any]]:
-        """
-        List the files that are read again when they change.
-        """
-        return () if self.strategy is None else self.strategy.watched
-
-    async def stop(self) -> None:
-        """
-        Let go of what it was asked with.
-        """
-        if self.strategy is not None:
-            await self.strategy.stop()
-        if self.account is not None:
-            await self.account.stop()
 
 
 class Node:
@@ -164,6 +127,7 @@ class Node:
         self._settings = settings
         self._identity = identity
         self._redis_tls = to_redis
+        self._own_credentials = identity.own_credentials(settings)
         cache_settings = settings[CacheSettings]
         self._lanes = Lanes(reactor, BodyThreads(0, settings[ThreadSettings].body_threads, "bodies"))
         checks = HealthChecks(reactor)
@@ -182,11 +146,10 @@ class Node:
             lambda: self._client.probe(PROBE_SECONDS),
             None if identity.strategy is None else identity.strategy.identity,
         )
-        answered = self._outage.answered
-        self._client = make_client(reactor, self._connections, upstream, upstream_tls, told, answered)
+        self._client = make_client(reactor, self._connections, upstream, upstream_tls, told, self._outage.answered)
         self._upstream = GlanceUpstream(self._client, reactor)
         self.events = Events(cache_settings.event_clients)
-        self._chunks = UpstreamChunks(self._upstream, reactor, self._own_credentials())
+        self._chunks = UpstreamChunks(self._upstream, reactor, self._own_credentials)
         self._entries = self._make_entries()
         self._index = self._make_index()
         self._seats = Seats(settings[StorageSettings].folder, cache_settings.node_name, FileOps())
@@ -333,7 +296,7 @@ class Node:
             self._lanes,
             self._reactor,
             patience_seconds,
-            self._own_credentials(),
+            self._own_credentials,
             Bandwidth(self._reactor, bytes_per_second) if bytes_per_second else None,
             settings.abandon_below_percent,
         )
@@ -383,7 +346,7 @@ class Node:
         return Projects(None if strategy is None else strategy.identity)
 
     def _make_prefetcher(self) -> Prefetcher | None:
-        credentials = self._own_credentials()
+        credentials = self._own_credentials
         if credentials is None:
             return None
         settings, reactor = self._settings[PrefetchSettings], self._reactor
@@ -415,21 +378,12 @@ class Node:
         metrics = self.edge.metrics
         gone = metrics.counter("deleted_entries", "Cached images that turned out to be deleted when they were checked.")
         heard = metrics.counter("changes_heard", "Changes to images that the image service told of by way of Redis.")
-        credentials, per_second = self._own_credentials(), self._settings[CacheSettings].recheck_per_second
+        credentials, per_second = self._own_credentials, self._settings[CacheSettings].recheck_per_second
         recheck = None
         if credentials is not None and per_second:
             tools = RecheckTools(self._entries, self._upstream, credentials, self._reactor, per_second, gone.inc)
             recheck = Recheck(tools)
         return ImageChanges(self._grants, self._entries, recheck, heard.inc, lambda: self._steward.leads)
-
-    def _own_credentials(self) -> IOwnCredentials | None:
-        if self._identity.account is not None:
-            return KeystoneCredentials(self._identity.account.token)
-        token = self._settings[PrefetchSettings].token
-        # Where nobody has to prove who he is, neither has this node.
-        if token is None and self._settings[AuthSettings].strategy != "none":
-            return None
-        return FixedCredentials(UpstreamCredentials(auth_token=token))
 
     def _mount(self, managers: Managers) -> None:
         app = self.edge.app
@@ -454,7 +408,7 @@ class Node:
             upstream=self._upstream,
             chunks=self._chunks,
             prefetcher=self._prefetcher,
-            own=self._own_credentials(),
+            own=self._own_credentials,
             totals=self._node_hits.totals,
             top=self._node_hits.top,
             neighbors=self._neighbors,

@@ -15,8 +15,9 @@ from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.events import Events
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
+from glance_cache.identity import NodeIdentity
 from glance_cache.managers import Managers
-from glance_cache.node import METRICS, Node, NodeIdentity
+from glance_cache.node import METRICS, Node
 from glance_cache.options import CacheSettings, StorageSettings, UpstreamSettings
 from glance_cache.seats import FIRST_SEAT, Seats
 from glance_cache.siblings import Siblings
