@@ -7,6 +7,8 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import subprocess
+import sys
 from collections.abc import Mapping
 
 from hypothesis import given, settings
@@ -175,6 +177,13 @@ class BadRuleTests(SynchronousTestCase):
         """
         for kind in ("http", "https"):
             self.assertIn("not supported", self.reason({"x": f"role:a or {kind}://example.org/%(id)s"}))
+
+    def test_nothing_is_loaded(self) -> None:
+        """
+        For these, and for kinds that other packages add, nothing is looked for or loaded.
+        """
+        program = "import sys, glance_tx.policy.compiler; sys.exit('requests' in sys.modules)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", program], check=False).returncode, 0)
 
     def test_template(self) -> None:
         """
