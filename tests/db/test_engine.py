@@ -215,12 +215,26 @@ class DatabaseContract(DatabaseCase):
         """
         A transaction that fails when its caller has left is not silent, and gives its connection back.
         """
+        lines = await self.said_of_failure_without_caller(ValueError("nobody hears this"))
+        self.assertIn("nobody hears this", "\n".join(lines))
+
+    async def test_a_refusal_without_a_caller_is_not_logged(self) -> None:
+        """
+        What a transaction refuses, and nobody wants to know any more, is no failure.
+        """
+        lines = await self.said_of_failure_without_caller(ImageNotFound("some-image"))
+        self.assertEqual([line for line in lines if "some-image" in line], [])
+
+    async def said_of_failure_without_caller(self, error: Exception) -> list[str]:
+        """
+        Have a transaction fail when its caller has left, see that its connection is given back, and get the log.
+        """
         database = await self.open(size=1)
         gate = self.gate()
 
         def fail(connection: sa.Connection) -> None:
             gate(connection)
-            raise ValueError("nobody hears this")
+            raise error
 
         holding = started(database.transact(fail))
         await gate.entered()
@@ -230,28 +244,7 @@ class DatabaseContract(DatabaseCase):
         lines = self.logged()
         gate.open()
         self.assertEqual(await database.transact(names), [])
-        self.assertIn("nobody hears this", "\n".join(lines))
-
-    async def test_a_refusal_without_a_caller_is_not_logged(self) -> None:
-        """
-        What a transaction refuses, and nobody wants to know any more, is no failure.
-        """
-        database = await self.open(size=1)
-        gate = self.gate()
-
-        def refuse(connection: sa.Connection) -> None:
-            gate(connection)
-            raise ImageNotFound("some-image")
-
-        holding = started(database.transact(refuse))
-        await gate.entered()
-        holding.cancel()
-        with self.assertRaises(CancelledError):
-            await holding
-        lines = self.logged()
-        gate.open()
-        self.assertEqual(await database.transact(names), [])
-        self.assertEqual([line for line in lines if "some-image" in line], [])
+        return lines
 
     async def test_waiting_for_a_connection_has_a_deadline(self) -> None:
         """
