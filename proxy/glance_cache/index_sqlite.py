@@ -4,10 +4,11 @@ The index of a node that shares nothing: a SQLite file beside its cache.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -47,6 +48,10 @@ _SUM: Final = "SELECT image_id, sum(hits), sum(bytes_sent), max(last_at) FROM hi
 # Fewer than the parameters that any SQLite takes in one statement.
 _IDS_AT_ONCE: Final = 500
 _NO_DATABASE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_TRIES: Final = 3
+"""So often a database is begun anew for one piece of work."""
 
 
 class _ForeignSchema(sqlite3.DatabaseError):
@@ -60,25 +65,37 @@ class _Database:
     The file. Every method blocks, raises `sqlite3.Error` or `OSError`, and is called in one lane.
 
     A file that is no sound database is moved aside, and a new one begun: hits are resent by whoever counted them, and
-    a queue can be asked for again, while an index that stays broken would lose all that comes after.
+    a queue can be asked for again, while an index that stays broken would lose all that comes after. See
+    Note [One moves it].
     """
+
+    # Note [One moves it]
+    # Several processes use the file, and may find at once that it is broken. It is opened and moved in turns, by a lock
+    # beside it, and moved only by who finds the very file that he opened: what has its name later is another one's new
+    # database. Those who still had the old one open find out after their work, which went nowhere, and do it again.
+    # SQLite itself leaves the side files alone when a database is closed that has another name by then.
 
     _log = Logger()
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
 
     def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """
-        Do some work in a transaction of its own.
+        Do some work in a transaction of its own; again, where it went into a file that was moved aside.
         """
-        try:
-            return self._try(work)
-        except sqlite3.DatabaseError as error:
-            if not isinstance(error, _ForeignSchema) and _primary_code(error) not in _NO_DATABASE:
-                raise
-            self._move_aside(error)
+        for _ in range(_TRIES):
+            try:
+                result = self._try(work)
+                if self._is_current():
+                    return result
+                self.close()
+            except sqlite3.DatabaseError as error:
+                if not isinstance(error, _ForeignSchema) and _primary_code(error) not in _NO_DATABASE:
+                    raise
+                self._move_aside(error)
         return self._try(work)
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -86,6 +103,15 @@ class _Database:
             self._connection = self._open()
         with self._connection:
             return work(self._connection)
+
+    def _is_current(self) -> bool:
+        """
+        Whether the file that was opened is the one that others open.
+        """
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """
@@ -95,19 +121,30 @@ class _Database:
         if connection is not None:
             connection.close()
 
-    def _open(self) -> sqlite3.Connection:
-        # Who reads how often must not be readable by others; SQLite gives its side files the same permissions.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        # The lane sees to it that threads take turns.
-        connection = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        lock = os.open(self._path.with_name(f"{self._path.name}.lock"), _CREATE, 0o600)
         try:
-            self._check(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # The prefetch queue is a promise; NORMAL would lose what was promised last at a power loss.
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _open(self) -> sqlite3.Connection:
+        with self._turn():
+            # Who reads how often must not be readable by others; SQLite gives its side files the same permissions.
+            os.close(os.open(self._path, _CREATE, 0o600))
+            self._inode = self._path.stat().st_ino
+            # The lane sees to it that threads take turns.
+            connection = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+            try:
+                self._check(connection)
+                connection.execute("PRAGMA journal_mode = WAL")
+                # The prefetch queue is a promise; NORMAL would lose what was promised last at a power loss.
+                connection.execute("PRAGMA synchronous = FULL")
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -124,11 +161,13 @@ class _Database:
     def _move_aside(self, reason: Exception) -> None:
         with suppress(sqlite3.Error):  # it is broken: closing it properly is more than can be asked
             self.close()
-        self._connection = None
         aside = self._path.with_name(f"{self._path.name}.broken")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
+        with self._turn():
+            if not self._is_current():
+                return
+            self._path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
         self._log.error(
             "the index {path} is broken ({reason}): it is now {aside}, and a new one is begun. Hits will be resent, "
             "images queued to be cached must be queued again.",

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -16,12 +18,30 @@ from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from glance_cache.errors import IndexUnavailable
-from glance_cache.index_sqlite import SqliteIndex
+from glance_cache.index_sqlite import SqliteIndex, _Database
 from glance_cache.interfaces import HitTotals, ICacheIndex
 from glance_tx.streaming.lanes import Lanes
 from tests.contracts.index import image
 from tests.contracts.jobs import JobsContract
 from tests.doubles.pools import SteppedPool, ThreadClock, inline_lanes
+
+_ADDING = """
+import sys
+from pathlib import Path
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher, formatEvent
+from glance_cache.index_sqlite import SqliteIndex, _Database
+from tests.contracts.index import image
+from tests.doubles.pools import inline_lanes
+globalLogPublisher.addObserver(lambda event: print(formatEvent(event), flush=True))
+index = SqliteIndex(Path(sys.argv[1]), inline_lanes().lane("index"), Clock())
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    adding = Deferred.fromCoroutine(index.add_jobs("a", [image(20 * int(sys.argv[2]) + number)], 0, 1.0))
+    adding.addErrback(lambda failure: print(failure.getTraceback()))
+"""
 
 
 class SqliteIndexContractTests(JobsContract, TestCase):
@@ -143,6 +163,73 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(self.do(index.hits()), {})
         self.assertFalse(self.do(index.merge_hits("a", {}, after="m1", mark="m1")))
         self.assertTrue((self.folder / "index.sqlite.broken").exists())
+
+    def test_two_find_it_broken(self) -> None:
+        """
+        Of two processes that find a broken file at once one moves it aside; what the other one has written by the time
+        the second comes to it stays, and both go on with the same new file.
+        """
+        self.path.write_bytes(b"junk" * 1000)
+        first, second = self.make(), self.make()
+        move = _Database._move_aside
+
+        def move_late(database: _Database, reason: Exception) -> None:
+            self.patch(_Database, "_move_aside", move)
+            self.do(first.add_jobs("a", [image(1)], 0, 1.0))
+            move(database, reason)
+
+        self.patch(_Database, "_move_aside", move_late)
+        with capturedLogs() as events:
+            self.do(second.add_jobs("a", [image(2)], 0, 1.0))
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
+        for index in (first, second):
+            self.assertEqual([job.image_id for job in self.do(index.jobs("a"))], [image(1), image(2)])
+        self.assertEqual((self.folder / "index.sqlite.broken").read_bytes(), b"junk" * 1000)
+
+    def test_moved_under_another_one(self) -> None:
+        """
+        Who still has the old file open when another process moves it aside notices, and does its work in the new one;
+        letting go of the old one takes nothing from that.
+        """
+        self.fill()
+        first, second, third = self.make(), self.make(), self.make()
+        for index in (first, second, third):
+            self.assertEqual(self.do(index.hits()), {image(1): HitTotals(3, 300, 30.0)})
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("PRAGMA user_version = 77")
+        connection.close()
+        self.do(self.make().add_jobs("a", [image(4)], 0, 1.0))
+        self.assertFalse(self.do(first.merge_hits("a", {image(5): HitTotals(1, 1, 1.0)}, after="m1", mark="m2")))
+        self.do(second.add_jobs("a", [image(6)], 0, 1.0))
+        self.do(third.stop())
+        for index in (first, second, self.make()):
+            self.assertEqual(self.do(index.hits()), {image(5): HitTotals(1, 1, 1.0)})
+            self.assertEqual([job.image_id for job in self.do(index.jobs("a"))], [image(4), image(6)])
+
+    def test_many_processes(self) -> None:
+        """
+        Processes that start on a broken file at once move it aside once, and lose nothing of what any of them writes.
+        """
+        junk = b"junk" * 1000
+        self.path.write_bytes(junk)
+        command = [sys.executable, "-c", _ADDING, str(self.path)]
+        processes = [
+            subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for n in range(4)
+        ]
+        for process in processes:
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            assert process.stdout is not None
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        said = [process.communicate()[0] for process in processes]
+        self.assertEqual(sum(b"is broken" in each for each in said), 1, said)
+        self.assertEqual((self.folder / "index.sqlite.broken").read_bytes(), junk)
+        queued = {job.image_id for job in self.do(self.make().jobs("a"))}
+        self.assertEqual(queued, {image(20 * n + k) for n in range(4) for k in range(20)})
 
     def test_folder_gone(self) -> None:
         """
