@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, Final
 
-from oslo_policy import _checks, policy
+from oslo_policy import _checks, _parser
 
 from glance_tx.policy.errors import BadRule
 
@@ -28,8 +28,9 @@ Predicate = Callable[[Facts, Facts], bool]
 # Note [No further kinds of checks]
 # With its first rule the library looks through the entry points of all that is installed for kinds of checks that
 # packages add, its own that ask a server by HTTP among them, and loads these with all of requests: a fifth of a start
-# and 4 MiB, for what is refused here. It does not look where it was told what there is. The name is private to it; a
-# test sees that nothing is loaded.
+# and 4 MiB, for what is refused here. It does not look where it was told what there is. For the same reason its parser
+# is asked itself: `oslo_policy.policy`, which would ask it, compiles some four hundred patterns that hide passwords in
+# logs, a tenth of a start. Both names are private to it; a test sees that nothing is loaded.
 
 
 class _Remote(_checks.Check):
@@ -38,13 +39,6 @@ class _Remote(_checks.Check):
 
 
 _checks.extension_checks = {"http": _Remote, "https": _Remote}
-
-# The library exports some of its node classes only; the others are taken from what its parser makes.
-_SAMPLES: Final = policy.Rules.from_dict({"true": "@", "false": "!", "role": "role:x", "generic": "a:b"})
-_TRUE: Final = type(_SAMPLES["true"])
-_FALSE: Final = type(_SAMPLES["false"])
-_ROLE: Final = type(_SAMPLES["role"])
-_GENERIC: Final = type(_SAMPLES["generic"])
 
 _NEVER: Final = re.compile(r"(?<![^\s(])!(?![^\s)])")
 _ONE_FACT: Final = re.compile(r"%\(([^()%]+)\)s")
@@ -101,18 +95,18 @@ class _Compiler:
 
     def _node(self, node: Any) -> Predicate:
         kind = type(node)
-        if kind is _TRUE or kind is _FALSE:
-            return _constant(kind is _TRUE)
-        if kind is policy.AndCheck or kind is policy.OrCheck:
+        if kind is _checks.TrueCheck or kind is _checks.FalseCheck:
+            return _constant(kind is _checks.TrueCheck)
+        if kind is _checks.AndCheck or kind is _checks.OrCheck:
             parts = [self._node(part) for part in node.rules]
-            return _all_of(parts) if kind is policy.AndCheck else _any_of(parts)
-        if kind is policy.NotCheck:
+            return _all_of(parts) if kind is _checks.AndCheck else _any_of(parts)
+        if kind is _checks.NotCheck:
             return _negation(self._node(node.rule))
-        if kind is policy.RuleCheck:
+        if kind is _checks.RuleCheck:
             return self._rule(node.match)
-        if kind is _ROLE:
+        if kind is _checks.RoleCheck:
             return _role(self._expander(node.match))
-        if kind is _GENERIC:
+        if kind is _checks.GenericCheck:
             return self._generic(node)
         raise BadRule(self._path[-1], f"{node.kind}: checks are not supported: nothing is asked of another server")
 
@@ -149,10 +143,12 @@ def _parse(name: str, text: object) -> object:
         # An empty value in YAML is no text: the library would take it for "everybody".
         raise BadRule(name, "is not a text; write '' or '@' for everybody, '!' for nobody")
     with _quiet():
-        tree = policy.Rules.from_dict({name: text})[name]  # type: ignore[dict-item]  # it takes the old form too
+        tree = _parser.parse_rule(text)  # type: ignore[arg-type]  # it takes the old form too
     # What the library does not understand, in part or as a whole, it turns into "nobody", and goes on.
     plain = text if isinstance(text, str) else " ".join(_texts(text))
-    if _count_never(tree) > len(_NEVER.findall(plain)) or (type(tree) is _FALSE and plain.strip(" ()") != "!"):
+    if _count_never(tree) > len(_NEVER.findall(plain)) or (
+        type(tree) is _checks.FalseCheck and plain.strip(" ()") != "!"
+    ):
         raise BadRule(name, "cannot be understood")
     return tree
 
@@ -176,9 +172,9 @@ def _count_never(node: Any) -> int:
     """
     Count the nodes that never pass.
     """
-    if type(node) is _FALSE:
+    if type(node) is _checks.FalseCheck:
         return 1
-    parts = [node.rule] if isinstance(node, policy.NotCheck) else getattr(node, "rules", ())
+    parts = [node.rule] if isinstance(node, _checks.NotCheck) else getattr(node, "rules", ())
     return sum(_count_never(part) for part in parts)
 
 
