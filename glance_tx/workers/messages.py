@@ -26,6 +26,7 @@ __all__ = [
     "REOPEN_LOG",
     "REPORTS",
     "SIBLING_DIED",
+    "WORKER_ENDED",
     "Frames",
     "Handover",
     "pack",
@@ -45,6 +46,9 @@ FIRST_SOCKET: Final = 5
 
 REOPEN_LOG: Final = "reopen log"
 SIBLING_DIED: Final = "sibling died"
+
+WORKER_ENDED: Final = "worker ended"
+"""A subject of the parent's own: which process is no more, by its number, after all that it had to say."""
 
 _LENGTH: Final = struct.Struct("!I")
 _LONGEST: Final = 64 * 1024 * 1024

@@ -16,7 +16,7 @@ from glance_tx.settings import Settings
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.telemetry.totals import Totals
 from glance_tx.workers.errors import WorkerFailed
-from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED
+from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, WORKER_ENDED
 from glance_tx.workers.process import IWorkerEvents, State, Worker
 
 __all__ = ["KILL_SECONDS", "Plan", "Supervisor"]
@@ -186,6 +186,9 @@ class Supervisor:
         """
         See `IWorkerEvents`. All others are told, those that are on their way out or in included.
         """
+        self._tell_others(worker, message)
+
+    def _tell_others(self, worker: Worker, message: Any) -> None:
         for sibling in (*self.workers, *self._leaving):
             if sibling is not worker:
                 sibling.hear(message)
@@ -195,6 +198,7 @@ class Supervisor:
         See `IWorkerEvents`.
         """
         self.totals.end(worker)
+        self._tell_others(worker, [WORKER_ENDED, worker.pid])
         if worker in self._leaving:
             self._leaving.discard(worker)
             _log.info("worker {slot} (process {pid}) {how}", slot=worker.slot, pid=worker.pid, how=worker.how)

@@ -360,11 +360,23 @@ class EntryStore:
             entry.state is not EntryState.GONE and self._room.is_pinned(entry.name.image_id) for entry in self._keeper
         )
 
-    def filling(self) -> Sequence[EntryInfo]:
+    def in_use(self) -> Sequence[EntryInfo]:
         """
-        List the entries that are being filled; cheaper than `inventory`.
+        List the entries that are being filled, read or repaired; cheaper than `inventory`.
         """
-        return [self._info(entry) for entry in self._keeper if entry.state is EntryState.FILLING]
+        at_work = {EntryState.FILLING, EntryState.DAMAGED}
+        return [
+            self._info(entry)
+            for entry in self._keeper
+            if entry.state in at_work or (entry.readers and entry.state is not EntryState.GONE)
+        ]
+
+    def info(self, key: str) -> EntryInfo | None:
+        """
+        Tell of one entry; ``None`` where it is not known.
+        """
+        entry = self._keeper.find(key)
+        return None if entry is None or entry.state is EntryState.GONE else self._info(entry)
 
     def inventory(self) -> Sequence[EntryInfo]:
         """
@@ -374,6 +386,7 @@ class EntryStore:
 
     def _info(self, entry: Entry) -> EntryInfo:
         return EntryInfo(
+            key=entry.key,
             image_id=entry.name.image_id,
             size_bytes=entry.size_bytes,
             present_bytes=entry.present_bytes,
@@ -383,6 +396,7 @@ class EntryStore:
             last_verified=entry.verified_at,
             last_modified=entry.modified_at,
             users=entry.users,
+            readers=entry.readers,
         )
 
 

@@ -39,6 +39,7 @@ class EntryInfo:
     """
     An entry as others may know it.
 
+    :param key: See `Entry.key`.
     :param size_bytes: Of the data when it is whole.
     :param present_bytes: How much of it is there.
     :param verified: Whether whole data was held against a hash of the image service, and not its length alone.
@@ -46,8 +47,10 @@ class EntryInfo:
         not known yet.
     :param last_modified: When the data was last written, in seconds since the epoch.
     :param users: How many bodies are being read from it, and fills written to it.
+    :param readers: How many bodies are being read from it.
     """
 
+    key: str
     image_id: str
     size_bytes: int
     present_bytes: int
@@ -57,6 +60,7 @@ class EntryInfo:
     last_verified: float | None
     last_modified: float
     users: int
+    readers: int
 
 
 @frozen
@@ -77,6 +81,7 @@ class Entry:
     :param lane: Where its files are touched, one job at a time: what is asked for first is done first.
     :param room: Held by everyone who uses the entry, until the files are closed.
     :param users: How many use it now: it is not evicted meanwhile.
+    :param readers: How many of those are bodies that clients read.
     :param verified_at: When all of it was last found right, by its fill or a scrub; ``None`` where nobody looked yet.
     :param inode: Of its data; 0 for as long as a fill has not created it.
     :param ended_fills: Those whose files are closed together with the last user's, of this process and of others.
@@ -90,6 +95,7 @@ class Entry:
     modified_at: float
     present_bytes: int = 0
     users: int = 0
+    readers: int = 0
     verified_at: float | None = None
     reading: Reading | None = None
     inode: int = 0

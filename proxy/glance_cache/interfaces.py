@@ -335,6 +335,12 @@ class ISiblings(Interface):
         Be told what others say of a subject, from now on. Its last listener counts.
         """
 
+    def hear_of_ends(listener: Callable[[int], object]) -> None:
+        """
+        Be told of each of the others that has ended, by its number in the system, after all that it said. The last
+        listener counts.
+        """
+
 
 class IEvictionPolicy(Interface):
     """

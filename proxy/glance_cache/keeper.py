@@ -80,7 +80,13 @@ class Keeper:
         """
         Tell what is known of an entry.
         """
-        return self._entries.get(name.stem)
+        return self.find(name.stem)
+
+    def find(self, key: str) -> Entry | None:
+        """
+        Tell what is known of an entry by its key.
+        """
+        return self._entries.get(key)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -239,9 +245,11 @@ class Keeper:
 
         def leave() -> None:
             closed()
+            entry.readers -= 1
             self.leave(entry)
 
         entry.enter()
+        entry.readers += 1
         # What a fill wrote long ago is as cold to its slow readers as anything else on the disk.
         resident = Resident(growth, descriptor, self._lanes.lane(f"read-{entry.key}"))
         return EntryBody(descriptor, offset, length, resident, leave)

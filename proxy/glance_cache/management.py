@@ -13,7 +13,7 @@ from glance_cache.management_node import NodeRoutes
 from glance_cache.management_tools import ManagementTools, add_path
 from glance_cache.management_watch import WatchRoutes
 from glance_cache.managers import Managers
-from glance_cache.tally import Tally
+from glance_cache.tally import ITally
 from glance_tx.web.app import App, BodyRule
 from glance_tx.web.errors import BadRequest, RouteNotFound
 from glance_tx.web.request import Request
@@ -29,7 +29,7 @@ _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 
 
 def mount_management(
-    app: App, tools: ManagementTools, managers: Managers, stall_seconds: float, tally: Tally, events: IEventSource
+    app: App, tools: ManagementTools, managers: Managers, stall_seconds: float, tally: ITally, events: IEventSource
 ) -> None:
     """
     Add all routes of management to an application.

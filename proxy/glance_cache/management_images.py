@@ -155,7 +155,7 @@ class ImageRoutes:
 
         :param grant: Says which data it must be, where it is known.
         """
-        infos = [info for info in self._tools.entries.inventory() if info.image_id == image_id]
+        infos = [info for info in self._tools.whole.inventory() if info.image_id == image_id]
         if grant is not None and grant.facts is not None:
             verified = EntryName.of(grant.facts).verified
             infos = [i for i in infos if i.size_bytes == grant.facts.size and i.verified == verified]

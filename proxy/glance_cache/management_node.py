@@ -14,7 +14,7 @@ from glance_cache.entry import EntryState
 from glance_cache.interfaces import HitTotals
 from glance_cache.management_tools import ManagementTools, add_path, entry_view
 from glance_cache.managers import Managers
-from glance_cache.tally import Tally
+from glance_cache.tally import ITally
 from glance_tx.web.app import App
 from glance_tx.web.request import Request
 from glance_tx.web.response import Response, json_response
@@ -30,7 +30,7 @@ class NodeRoutes:
     One node by itself: its work, its room, and the health of what it depends on.
     """
 
-    def __init__(self, tools: ManagementTools, managers: Managers, tally: Tally) -> None:
+    def __init__(self, tools: ManagementTools, managers: Managers, tally: ITally) -> None:
         self._tools = tools
         self._managers = managers
         self._tally = tally
@@ -67,9 +67,9 @@ class NodeRoutes:
         )
 
 
-def answers_view(tally: Tally) -> Mapping[str, object]:
+def answers_view(tally: ITally) -> Mapping[str, object]:
     """
-    Show what a process answered since it started.
+    Show what a node answered since its processes started.
     """
     answers = tally.answers
     served = answers.total()
@@ -85,7 +85,7 @@ async def disk_view(tools: ManagementTools) -> Mapping[str, object]:
     Show the room of a cache.
     """
     account, entries = tools.entries.account, tools.entries
-    states = entries.states()
+    states = tools.whole.states()
     counts = Counter(states.values())
     return {
         "used_bytes": account.used_bytes,
@@ -104,7 +104,7 @@ def fill_views(tools: ManagementTools) -> Sequence[Mapping[str, object]]:
     """
     Show the fills under way.
     """
-    return [entry_view(info, tools.totals(info.image_id)) for info in tools.entries.filling()]
+    return [entry_view(info, tools.totals(info.image_id)) for info in tools.whole.filling()]
 
 
 def top_view(totals: Mapping[str, HitTotals]) -> Sequence[Mapping[str, object]]:

@@ -19,6 +19,7 @@ from glance_cache.jobs import Job, JobState
 from glance_cache.neighbors import Neighbors
 from glance_cache.prefetch import Prefetcher
 from glance_cache.routes import is_image_id
+from glance_cache.whole import NodeEntries
 from glance_tx.web.app import App, BodyRule, Handler
 from glance_tx.web.errors import MethodNotAllowed, RouteNotFound
 from glance_tx.web.request import Request
@@ -34,6 +35,7 @@ class ManagementTools:
     """
     What management works with.
 
+    :param whole: The entries as all processes of the node see them.
     :param prefetcher: ``None`` where the node has no credentials of its own.
     :param own: Those credentials.
     :param chunks: Told whose name damaged entries can be repaired in.
@@ -46,6 +48,7 @@ class ManagementTools:
     """
 
     entries: EntryStore
+    whole: NodeEntries
     fills: Fills
     grants: Grants
     index: ICacheIndex
@@ -98,7 +101,7 @@ class ManagementTools:
         """
         Show complete entries.
         """
-        infos = (info for info in self.entries.inventory() if info.state is EntryState.COMPLETE)
+        infos = (info for info in self.whole.inventory() if info.state is EntryState.COMPLETE)
         return [entry_view(info, self.totals(info.image_id)) for info in infos]
 
 
@@ -161,7 +164,7 @@ def entry_view(info: EntryInfo, hits: HitTotals) -> Mapping[str, object]:
         "state": str(info.state),
         "present_bytes": info.present_bytes,
         "progress": _part(info.present_bytes, info.size_bytes),
-        "followers": info.users - (info.state is EntryState.FILLING),
+        "followers": info.readers,
         "pinned": info.pinned,
         "verified": info.verified,
         "last_verified": info.last_verified,

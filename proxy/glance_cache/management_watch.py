@@ -15,7 +15,7 @@ from glance_cache.management_node import answers_view, disk_view, fill_views, to
 from glance_cache.management_tools import ManagementTools, add_path
 from glance_cache.managers import Managers
 from glance_cache.neighbors import neighbor_view
-from glance_cache.tally import Tally
+from glance_cache.tally import ITally
 from glance_tx.streaming.relay import ReaderBody
 from glance_tx.web.app import App
 from glance_tx.web.request import Request
@@ -40,7 +40,7 @@ class WatchRoutes:
     Numbers, and what happens as it does.
     """
 
-    def __init__(self, tools: ManagementTools, managers: Managers, tally: Tally, events: IEventSource) -> None:
+    def __init__(self, tools: ManagementTools, managers: Managers, tally: ITally, events: IEventSource) -> None:
         self._tools = tools
         self._managers = managers
         self._tally = tally

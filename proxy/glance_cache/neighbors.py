@@ -17,7 +17,7 @@ from glance_cache.entries import EntryStore
 from glance_cache.errors import IndexUnavailable
 from glance_cache.interfaces import Announcement, ICacheIndex
 from glance_cache.node_hits import NodeHits
-from glance_cache.tally import Tally
+from glance_cache.tally import ITally
 from glance_tx import __version__
 
 __all__ = ["ANNOUNCE_SECONDS", "KEPT_SECONDS", "Neighbors", "SelfReport", "neighbor_view"]
@@ -41,7 +41,7 @@ class SelfReport:
 
     entries: EntryStore
     hits: NodeHits
-    tally: Tally
+    tally: ITally
     started_at: float
 
     def now(self) -> Mapping[str, object]:

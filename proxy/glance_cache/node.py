@@ -68,6 +68,7 @@ from glance_cache.tally import Tally
 from glance_cache.upstream import GlanceUpstream
 from glance_cache.vitals import Vitals
 from glance_cache.watch import Watch, WatchTools
+from glance_cache.whole import Whole
 from glance_tx.identity.strategies import challenge
 from glance_tx.notify.recipients import Recipients
 from glance_tx.notify.redis import CHANGES
@@ -173,30 +174,28 @@ class Node:
         self._fills = self._make_fills()
         self._cache = Cache(self._entries, self._fills, settings[RoomSettings].max_image_bytes or None, self._chunks)
         self._disk_watch = DiskWatch(self._entries.housekeeping.free_bytes, reactor)
-        self._watch = Watch(
-            WatchTools(
-                self._entries,
-                self._fills,
-                self._tally,
-                self.events,
-                reactor,
-                lambda: self._hits.index_reachable,
-                self._outage.is_offline,
-            )
-        )
         self._prefetcher = self._make_prefetcher()
         self._changes = self._make_changes()
         self._subscription = make_subscription(
             reactor, settings[RedisSettings], to_redis, channel=CHANGES, listener=self._changes
         )
+        self._vitals = self._make_vitals()
+        self._whole = Whole(
+            self.siblings,
+            self._entries,
+            self._tally,
+            self._vitals.view,
+            self._outage.view,
+            lambda event: self.events.publish(event.kind, event.at, event.facts),
+            reactor,
+        )
+        self._watch = Watch(WatchTools(self._whole, self._tally, self.events, reactor))
         self._neighbors = self._make_neighbors(cache_settings.node_name)
         self._scanning: Deferred[None] | None = None
         self._mount(managers)
         watch_lanes(self._lanes, self.edge.metrics)
         show_room(self.edge.metrics, self._entries.account)
         self._scrubber = self._make_scrubber()
-        if self._entries.repairs is not None:
-            show_repairs(self.edge.metrics, self._entries.repairs.counts)
         show_work(self.edge.metrics, self._fills, self._hits, self._grants, self._changes)
         self._file_watch = watch_files(settings, watched, self._lanes, reactor, self.edge.metrics)
 
@@ -219,6 +218,7 @@ class Node:
             Part(self._listen, self._stop_listening),
             Part(stop=self._stop_work),
             self._file_watch,
+            self._whole,
             self._watch,
             self._disk_watch,
             Part(stop=self._stop_leading),
@@ -264,7 +264,7 @@ class Node:
             evicted.inc()
             self._watch.evicted(image_id, size_bytes)
 
-        return EntryStore(
+        entries = EntryStore(
             CacheFolder(storage.folder, FileOps()),
             SpaceAccount(storage.max_size_bytes),
             LeastFrequentlyUsed(),
@@ -277,6 +277,9 @@ class Node:
             chunks=self._chunks,
             siblings=self.siblings,
         )
+        if entries.repairs is not None:
+            show_repairs(self.edge.metrics, entries.repairs.counts)
+        return entries
 
     def _make_scrubber(self) -> Scrubber | None:
         settings = self._settings[ScrubSettings]
@@ -331,7 +334,7 @@ class Node:
         return Orphans(self._seats, self._seat, lane, self._reactor, make, self._hits)
 
     def _make_neighbors(self, node: str) -> Neighbors:
-        report = SelfReport(self._entries, self._node_hits, self._tally, self._reactor.seconds())
+        report = SelfReport(self._entries, self._node_hits, self._whole.tally, self._reactor.seconds())
         return Neighbors(self._index, node, report.now, self._reactor)
 
     def _make_tally(self) -> Tally:
@@ -401,6 +404,7 @@ class Node:
         ).mount(app)
         tools = ManagementTools(
             entries=self._entries,
+            whole=self._whole.entries,
             fills=self._fills,
             grants=self._grants,
             index=self._index,
@@ -412,15 +416,15 @@ class Node:
             totals=self._node_hits.totals,
             top=self._node_hits.top,
             neighbors=self._neighbors,
-            health=self._make_vitals().view,
-            offline=self._outage.view,
+            health=self._whole.health,
+            offline=self._whole.outage,
             now=self._reactor.seconds,
             queue_limit=self._settings[PrefetchSettings].queue_limit,
         )
         stall_seconds = float(self._settings[StorageSettings].stall_seconds)
         # Operators have the same by their own port: their page may ask no other.
         for each in (app, self.edge.management):
-            mount_management(each, tools, managers, stall_seconds, self._tally, self._watch)
+            mount_management(each, tools, managers, stall_seconds, self._whole.tally, self._watch)
         DashboardRoutes(passthrough).mount(self.edge.management)
 
     def _make_vitals(self) -> Vitals:

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from glance_cache.interfaces import ISiblings
 from glance_tx.workers.child import ParentLink
+from glance_tx.workers.messages import WORKER_ENDED
 
 __all__ = ["Siblings"]
 
@@ -44,3 +45,9 @@ class Siblings:
         See `ISiblings.hear`.
         """
         self.link.hear(subject, listener)
+
+    def hear_of_ends(self, listener: Callable[[int], object]) -> None:
+        """
+        See `ISiblings.hear_of_ends`.
+        """
+        self.link.hear(WORKER_ENDED, lambda number: listener(int(str(number))))

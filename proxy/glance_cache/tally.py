@@ -6,17 +6,21 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from glance_cache.routes import IHitCounter
 
-__all__ = ["Minute", "Tally"]
+__all__ = ["FROM_CACHE", "MOST_MINUTES", "ITally", "Minute", "Tally"]
+
+FROM_CACHE: Final = ("hit", "offline")
+"""What ``X-Cache`` says of answers from the cache, those to whom a permission lived on included."""
+
+MOST_MINUTES: Final = 180
+"""As far back as a curve of the node's work goes."""
 
 _SAMPLES: Final = 61
-_MINUTES: Final = 180
-"""As far back as a curve of the node's work goes."""
 
 
 @frozen
@@ -44,6 +48,55 @@ class Minute:
     hits: int = 0
     hit_bytes: int = 0
 
+    def plus(self, other: Minute | None) -> Minute:
+        """
+        Add what another process did in the same minute.
+        """
+        if other is None:
+            return self
+        return Minute(self.at, self.answers + other.answers, self.hits + other.hits, self.hit_bytes + other.hit_bytes)
+
+
+class ITally(Protocol):
+    """
+    What was served since the start.
+    """
+
+    @property
+    def answers(self) -> Counter[str]:
+        """
+        How many data answers there were, by the value of ``X-Cache``.
+        """
+
+    @property
+    def from_cache(self) -> int:
+        """
+        How many of them came from the cache.
+        """
+
+    @property
+    def hits(self) -> int:
+        """
+        How many hits ended whole.
+        """
+
+    @property
+    def hit_bytes(self) -> int:
+        """
+        How many bytes were sent in them.
+        """
+
+    def rates(self) -> Mapping[str, float]:
+        """
+        Tell how much there was a second, over the last minute.
+        """
+
+    def minutes(self) -> Sequence[Minute]:
+        """
+        Tell what each of the last minutes brought, the one that is not over included: three hours at most, and none
+        from before the start.
+        """
+
 
 class Tally:
     """
@@ -60,14 +113,14 @@ class Tally:
         self.hits = 0
         self.hit_bytes = 0
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
-        self._minutes: deque[Minute] = deque(maxlen=_MINUTES)
+        self._minutes: deque[Minute] = deque(maxlen=MOST_MINUTES)
 
     @property
     def from_cache(self) -> int:
         """
-        How many data answers came from the cache, those to whom a permission lived on included.
+        See `ITally.from_cache`.
         """
-        return self.answers["hit"] + self.answers["offline"]
+        return sum(self.answers[state] for state in FROM_CACHE)
 
     def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
         """
@@ -105,14 +158,13 @@ class Tally:
 
     def minutes(self) -> Sequence[Minute]:
         """
-        Tell what each of the last minutes brought, the one that is not over included: three hours at most, and none
-        from before the start.
+        See `ITally.minutes`.
         """
         return tuple(self._minutes)
 
     def rates(self) -> Mapping[str, float]:
         """
-        Tell how much there was a second, over the last minute.
+        See `ITally.rates`.
         """
         if not self._samples:
             return {"seconds": 0.0, "answers": 0.0, "hits": 0.0, "hit_bytes": 0.0}

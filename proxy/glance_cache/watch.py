@@ -4,7 +4,7 @@ A look at this node, every second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import frozen
@@ -13,14 +13,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from glance_cache.entries import EntryStore
 from glance_cache.entry import EntryState
 from glance_cache.events import Events, EventStream, IEventSource
-from glance_cache.fills import Fills
 from glance_cache.jobs import Job, JobState
 from glance_cache.management_tools import job_view
 from glance_cache.names import EntryName
 from glance_cache.tally import Tally
+from glance_cache.whole import Whole
 
 __all__ = ["Watch", "WatchTools"]
 
@@ -32,24 +31,22 @@ class WatchTools:
     """
     What is looked at.
 
-    :param index_reachable: Whether the index answers.
-    :param offline: Whether no upstream does.
+    :param whole: The node, of which this process is a part.
+    :param tally: This process's.
     """
 
-    entries: EntryStore
-    fills: Fills
+    whole: Whole
     tally: Tally
     events: Events
     clock: IReactorTime
-    index_reachable: Callable[[], bool]
-    offline: Callable[[], bool]
 
 
 @implementer(IEventSource)
 class Watch:
     """
     Tells those who watch what has changed: entries that came and went, fills that go on, jobs, evictions, damage, and
-    whether the index answers. While nobody watches, only the rates are kept.
+    whether the index answers. While nobody watches, only the rates are kept. What another process of the node is at is
+    seen here (see `Whole`), and what happened to it is passed on.
     """
 
     _log = Logger()
@@ -57,7 +54,7 @@ class Watch:
     def __init__(self, tools: WatchTools) -> None:
         self._tools = tools
         self._states: Mapping[str, EntryState] | None = None
-        self._present: dict[EntryName, int] = {}
+        self._present: dict[str, int] = {}
         self._healthy: tuple[bool, bool] | None = None
         self._looks = 0
         self._loop = LoopingCall(self._look)
@@ -83,7 +80,7 @@ class Watch:
         stream = self._tools.events.open()
         if self._states is None:
             # What changes before the next look is told of, too.
-            self._states = self._tools.entries.states()
+            self._states = self._tools.whole.entries.states()
         return stream
 
     def close(self, stream: EventStream) -> None:
@@ -107,8 +104,12 @@ class Watch:
     def _tell(self, kind: str, facts: Mapping[str, object]) -> None:
         self._tools.events.publish(kind, self._tools.clock.seconds(), facts)
 
+    def _tell_all(self, kind: str, facts: Mapping[str, object]) -> None:
+        self._tell(kind, facts)
+        self._tools.whole.event(kind, self._tools.clock.seconds(), facts)
+
     def _look_at_entries(self) -> None:
-        now, before = self._tools.entries.states(), self._states or {}
+        now, before = self._tools.whole.entries.states(), self._states or {}
         self._states = now
         for key in before.keys() - now.keys():
             self._tell("entry", {"image_id": _image_of(key), "state": "gone"})
@@ -118,17 +119,19 @@ class Watch:
 
     def _look_at_fills(self) -> None:
         present = {}
-        for fill in self._tools.fills.under_way:
-            name, size = EntryName.of(fill.facts), fill.facts.size
-            present[name] = fill.present_bytes
-            if self._present.get(name) != fill.present_bytes:
-                progress = round(fill.present_bytes / size, 4)
-                facts = {"image_id": name.image_id, "size": size, "present_bytes": fill.present_bytes}
+        for info in self._tools.whole.entries.filling():
+            present[info.key] = info.present_bytes
+            if self._present.get(info.key) != info.present_bytes:
+                progress = round(info.present_bytes / info.size_bytes, 4)
+                facts = {"image_id": info.image_id, "size": info.size_bytes, "present_bytes": info.present_bytes}
                 self._tell("fill", {**facts, "progress": progress})
         self._present = present
 
     def _look_at_health(self) -> None:
-        healthy = (self._tools.index_reachable(), self._tools.offline())
+        healthy = (
+            bool(self._tools.whole.health()["index"]["reachable"]),
+            self._tools.whole.outage()["since"] is not None,
+        )
         if healthy != self._healthy:
             facts = {"index_reachable": healthy[0], "offline": healthy[1]}
             self._tools.events.publish("health", self._tools.clock.seconds(), facts, keep=True)
@@ -140,19 +143,19 @@ class Watch:
 
         :param state: What it is now; ``None`` where its image was fetched.
         """
-        self._tell("job", {**job_view(job), "state": "fetched" if state is None else str(state)})
+        self._tell_all("job", {**job_view(job), "state": "fetched" if state is None else str(state)})
 
     def evicted(self, image_id: str, size_bytes: int) -> None:
         """
         Tell of an image that went to make room.
         """
-        self._tell("evicted", {"image_id": image_id, "room": size_bytes})
+        self._tell_all("evicted", {"image_id": image_id, "room": size_bytes})
 
     def damaged(self, image_id: str) -> None:
         """
         Tell of an image that turned out to be damaged.
         """
-        self._tell("damaged", {"image_id": image_id})
+        self._tell_all("damaged", {"image_id": image_id})
 
 
 def _image_of(key: str) -> str:

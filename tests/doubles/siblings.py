@@ -4,6 +4,7 @@ Processes of one node that tell each other things, in one process.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from zope.interface import implementer
@@ -41,6 +42,7 @@ class Sibling:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._listeners: dict[str, Callable[[object], object]] = {}
+        self._ends: Callable[[int], object] = lambda _: None
 
     def tell(self, subject: str, value: object) -> None:
         """
@@ -48,10 +50,23 @@ class Sibling:
         """
         for other in self._family.members:
             if other is not self and not self._family.deaf and subject in other._listeners:
-                other._listeners[subject](value)
+                # By way of a pipe it comes as JSON has it.
+                other._listeners[subject](json.loads(json.dumps(value)))
 
     def hear(self, subject: str, listener: Callable[[object], object]) -> None:
         """
         See `ISiblings`.
         """
         self._listeners[subject] = listener
+
+    def hear_of_ends(self, listener: Callable[[int], object]) -> None:
+        """
+        See `ISiblings`.
+        """
+        self._ends = listener
+
+    def learn_of_end(self, process: int) -> None:
+        """
+        Hear that another one has ended.
+        """
+        self._ends(process)

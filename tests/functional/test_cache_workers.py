@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from glance_cache.catalog import MARK_BYTES, MARK_OFFSET
 from glance_tx.streaming.units import MiB
@@ -275,6 +276,55 @@ class ChangeTests(CacheWorkersTestCase):
     def pins(self) -> set[bool]:
         answers = self.many(lambda: self.cache.ask("GET", f"/v2/cache/{self.image_id}", ADMIN))
         return {json.loads(answer.body)["entry"]["pinned"] for answer in answers}
+
+
+class WholeTests(CacheWorkersTestCase):
+    """
+    Whichever worker is asked tells of the node.
+    """
+
+    def test_a_fill_in_all(self) -> None:
+        """
+        A fill, who follows it, and what was answered is the same by way of every worker, and those who watch hear of
+        its end by way of each.
+        """
+        self.relay.hold(SIZE // 2)
+        slow = self.begin_slow()
+        self.wait_for(lambda: all(self.has_fill(node) for node in self.nodes()))
+        self.wait_for(lambda: {json.dumps(node["answers"]) for node in self.nodes()} == {'{"fill": 1}'})
+        streams = [self.watch() for _ in range(8)]
+        self.relay.release()
+        self.assertEqual(slow.read(), self.data)
+        for stream in streams:
+            complete = json.dumps({"image_id": self.image_id, "state": "complete"}, separators=(",", ":"))
+            while complete[1:].encode() not in stream.readline():
+                pass
+        self.wait_for(lambda: not any(node["fills"] for node in self.nodes()))
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """
+        What workers say of the node.
+        """
+        return [json.loads(a.body) for a in self.many(lambda: self.cache.ask("GET", "/v2/cache/node", ADMIN))]
+
+    def has_fill(self, node: dict[str, Any]) -> bool:
+        """
+        Whether one fill is told, on its way and with one who follows it.
+        """
+        return [(fill["image_id"], fill["followers"], fill["present_bytes"] > 0) for fill in node["fills"]] == [
+            (self.image_id, 1, True)
+        ]
+
+    def watch(self) -> http.client.HTTPResponse:
+        """
+        Begin to watch.
+        """
+        connection = self.cache.connect()
+        self.addCleanup(connection.close)
+        connection.request("GET", "/v2/cache/events", headers={"X-Auth-Token": ADMIN})
+        response = connection.getresponse()
+        self.assertEqual(response.status, 200)
+        return response
 
 
 class RoomTests(CacheWorkersTestCase):

@@ -25,6 +25,7 @@ from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
 from glance_cache.interfaces import ImageFacts
 from glance_cache.keptopen import KEEP_SECONDS
+from glance_cache.names import EntryName
 from glance_cache.space import SpaceAccount
 from glance_tx.streaming.growth import GrowingFile
 from glance_tx.streaming.interfaces import IFileBody
@@ -375,6 +376,7 @@ class InventoryTests(EntriesTestCase):
         await writer.append(DATA[:5])
         await world.store.pin(OTHER)
         complete = EntryInfo(
+            key=EntryName.of(facts_of(DATA)).stem,
             image_id=IMAGE,
             size_bytes=len(DATA),
             present_bytes=len(DATA),
@@ -384,9 +386,11 @@ class InventoryTests(EntriesTestCase):
             last_verified=world.clock.seconds(),
             last_modified=world.clock.seconds(),
             users=0,
+            readers=0,
         )
         filling = evolve(
             complete,
+            key=EntryName.of(facts_of(DATA, OTHER)).stem,
             image_id=OTHER,
             present_bytes=5,
             state=EntryState.FILLING,

@@ -22,6 +22,7 @@ from glance_cache.own import FixedCredentials
 from glance_cache.prefetch import Prefetcher
 from glance_cache.prefetch_run import PrefetchTools
 from glance_cache.tally import Tally
+from glance_cache.whole import NodeEntries
 from glance_tx.identity.caller import Caller
 from glance_tx.identity.interfaces import IIdentity
 from glance_tx.identity.tokens import TokenEntry, TokensIdentity
@@ -113,6 +114,7 @@ class ManagementTestCase(NodeTestCase):
         self.events = Events(2)
         tools = ManagementTools(
             entries=self.entries,
+            whole=NodeEntries(self.entries, lambda: ()),
             fills=self.fills,
             grants=self.grants,
             index=index,

@@ -18,10 +18,12 @@ from glance_cache.interfaces import HitTotals
 from glance_cache.jobs import Job, JobState
 from glance_cache.tally import Minute, Tally
 from glance_cache.watch import Watch, WatchTools
+from glance_cache.whole import Whole
 from glance_tx.streaming.errors import BodyLost
 from glance_tx.streaming.interfaces import IBodyReader
 from tests.proxy.filling import FillTestCase
 from tests.proxy.folders import DATA, IMAGE, OTHER
+from tests.proxy.lookers import Counted, health_view, outage_view
 from tests.proxy.test_management import LAST_AT, NODE, ManagementTestCase
 from tests.web.raw import until
 
@@ -38,18 +40,6 @@ def events_in(text: bytes) -> list[tuple[str, Any]]:
             del facts["at"]
             found.append((lines[b"event"].decode(), facts))
     return found
-
-
-class Counted:
-    """
-    A counter of hits.
-    """
-
-    def __init__(self) -> None:
-        self.hits: list[tuple[str, int]] = []
-
-    def record(self, image_id: str, bytes_sent: int, project: str | None = None) -> None:
-        self.hits.append((image_id, bytes_sent))
 
 
 class StreamTests(SynchronousTestCase):
@@ -179,18 +169,16 @@ class WatchTests(FillTestCase):
     def started(self) -> None:
         self.events = Events(2)
         self.reachable, self.offline = True, False
-        self.watch = Watch(
-            WatchTools(
-                self.world.store,
-                self.fills,
-                Tally(Counted(), lambda _: None),
-                self.events,
-                self.world.clock,
-                lambda: self.reachable,
-                lambda: self.offline,
-            )
-        )
+        tally, clock = Tally(Counted(), lambda _: None), self.world.clock
+        whole = Whole(None, self.world.store, tally, self.health, self.outage, lambda _: None, clock)
+        self.watch = Watch(WatchTools(whole, tally, self.events, clock))
         self.now(self.watch.start())
+
+    def health(self) -> dict[str, Any]:
+        return health_view(reachable=self.reachable)
+
+    def outage(self) -> dict[str, Any]:
+        return outage_view(1.0 if self.offline else None)
 
     def end(self) -> None:
         self.now(self.watch.stop())

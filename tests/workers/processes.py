@@ -53,7 +53,21 @@ class MemoryProcess:
         """
         What it was told after the handover.
         """
-        return [unpack(frame)["order"] for frame in list(Frames().feed(self.written))[1:]]
+        return [message["order"] for message in self.messages if "order" in message]
+
+    @property
+    def told(self) -> list[Any]:
+        """
+        What others had to say to it, and the parent of them.
+        """
+        return [message["told"] for message in self.messages if "told" in message]
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """
+        All that came after the handover.
+        """
+        return [unpack(frame) for frame in list(Frames().feed(self.written))[1:]]
 
     def say(self, **message: Any) -> None:
         self.protocol.childDataReceived(REPORTS, pack(message))

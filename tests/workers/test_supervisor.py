@@ -16,7 +16,7 @@ from glance_tx.settings import Settings
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.web.server import Inherited
 from glance_tx.workers.errors import WorkerFailed
-from glance_tx.workers.messages import ORDERS, REOPEN_LOG, REPORTS, SIBLING_DIED
+from glance_tx.workers.messages import ORDERS, REOPEN_LOG, REPORTS, SIBLING_DIED, WORKER_ENDED
 from glance_tx.workers.process import Launcher
 from glance_tx.workers.sockets import Sockets
 from glance_tx.workers.supervisor import KILL_SECONDS, Plan, Supervisor
@@ -167,6 +167,7 @@ class RestartTests(SupervisorTestCase):
         self.assertEqual(handover_of(successor).slot, 1)
         self.assertEqual(successor.descriptors, first.descriptors)
         self.assertEqual(second.orders, [SIBLING_DIED])
+        self.assertEqual(second.told, [[WORKER_ENDED, first.pid]])
         self.assertEqual(self.supervisor.ready, 1)
         successor.say(ready=True)
         self.assertEqual(self.supervisor.ready, 2)
@@ -286,6 +287,20 @@ class ReplaceTests(SupervisorTestCase):
         second.end()
         self.assertEqual(len(self.reactor.all), 4)
         self.assertEqual(self.metric("test_workers_leaving"), 0)
+
+    def test_tell_each_other(self) -> None:
+        """
+        What one worker says all others hear, those that are on their way out included, and its end last.
+        """
+        first, _ = self.started()
+        replacing = self.replace()
+        for newcomer in self.reactor.all[2:]:
+            newcomer.say(ready=True)
+        self.successResultOf(replacing)
+        first.say(tell=["subject", 1])
+        first.end()
+        expected = [["subject", 1], [WORKER_ENDED, first.pid]]
+        self.assertEqual([process.told for process in self.reactor.all], [[], expected, expected, expected])
 
     def test_old_ones_end_by_their_own_plan(self) -> None:
         """
