@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from tests.ports import free_port
 
-_PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 
 
 @frozen
@@ -117,7 +117,7 @@ class Relay:
     def _pass_on(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         hold, since_hold = self._hold, 0
         with contextlib.suppress(OSError):
-            while data := source.recv(_PIECE_BYTES):
+            while data := source.recv(PIECE_BYTES):
                 if counted:
                     if hold is not self._hold:
                         hold, since_hold = self._hold, 0
@@ -126,6 +126,8 @@ class Relay:
                         hold.over.wait()
                     self._count(len(data))
                 sink.sendall(data)
+        # After a reset, too: whoever still sends is to hear of it.
+        with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
     def _count(self, size: int) -> None:

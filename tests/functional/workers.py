@@ -78,8 +78,12 @@ def lives(pid: int) -> bool:
     """
     Whether a process is there, and more than a status that nobody asked for yet.
     """
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        # The last thread to end closes the files: that of the process itself may be gone long before.
+        return process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] != "Z" or (
+            len(list(process.joinpath("task").iterdir())) > 1
+        )
     except OSError:
         return False
 
