@@ -51,7 +51,7 @@ def installed(name: str, requirements: tuple[str, ...]) -> Path:
     return python
 
 
-def made_once(folder: Path, make: Callable[[Path], None]) -> None:
+def made_once(folder: Path, make: Callable[[Path], object]) -> None:
     """
     Make a folder and what is in it, unless that was done to the end before, by whatever process.
     """

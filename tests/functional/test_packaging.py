@@ -5,6 +5,8 @@ What is installed from a wheel, where no checkout is at hand.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -15,10 +17,12 @@ import zipfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from glance_tx import __version__
+from tests.functional.peers import made_once
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = {"twisted/plugins/glance_tx_plugin.py", "twisted/plugins/glance_cache_plugin.py"}
@@ -42,11 +46,26 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
 @cache
 def folder() -> Path:
     """
-    Make a folder outside of the checkout, for as long as the tests run.
+    Make a folder outside of the checkout, for as long as the tests run, which all processes of a test run share.
     """
-    path = Path(tempfile.mkdtemp(prefix="glance-tx-wheel-"))
-    atexit.register(shutil.rmtree, path)
+    # They have the one parent. A shell, where the tests are a single process.
+    path = Path(tempfile.gettempdir()) / f"glance-tx-wheel-{os.getppid()}"
+    lock = path.with_suffix(".users").open("w")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    path.mkdir(mode=0o700, exist_ok=True)
+    atexit.register(leave, path, lock)
     return path
+
+
+def leave(path: Path, lock: IO[str]) -> None:
+    """
+    Remove the folder, if no other process uses it.
+    """
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+        Path(lock.name).unlink(missing_ok=True)
 
 
 @cache
@@ -54,9 +73,10 @@ def wheel() -> Path:
     """
     Build the wheel, once for all tests.
     """
-    run([sys.executable, "-m", "build", "--wheel", "--outdir", folder(), ROOT], folder())
-    (built,) = folder().glob("*.whl")
-    return built
+    built = folder() / "built"
+    made_once(built, lambda place: run([sys.executable, "-m", "build", "--wheel", "--outdir", place, ROOT], folder()))
+    (found,) = built.glob("*.whl")
+    return found
 
 
 @cache
@@ -67,10 +87,21 @@ def programs() -> Path:
     :return: The folder of the environment's programs.
     """
     environment = folder() / "environment"
-    venv.create(environment, with_pip=True)
-    found = environment / "bin"
-    run([found / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install", wheel()], folder())
-    return found
+
+    def install(place: Path) -> None:
+        venv.create(place)
+        # Most of what is installed is never imported, so none of it is compiled.
+        run([*pip(place / "bin"), "install", "--quiet", "--no-compile", wheel()], folder())
+
+    made_once(environment, install)
+    return environment / "bin"
+
+
+def pip(environment: Path) -> list[str | Path]:
+    """
+    Make the beginning of a command that manages an environment, which needs no pip of its own for it.
+    """
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", environment / "python"]
 
 
 class WheelContentTests(SynchronousTestCase):
@@ -180,4 +211,4 @@ class InstalledWheelTests(SynchronousTestCase):
         """
         Everything installed fits together.
         """
-        run([programs() / "python", "-m", "pip", "check"], folder())
+        run([*pip(programs()), "check"], folder())
