@@ -77,7 +77,7 @@ class Runner:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         # Only the first preload of a test run counts: so all programs are in each of them.
         modules = [module for program in (GLANCE, OPENSTACK) for module in (program.module, *program.imports)]
-        self._context.set_forkserver_preload(modules)
+        self._context.set_forkserver_preload([*modules, "tests.functional.preloaded"])
 
     def run(
         self,
