@@ -216,6 +216,10 @@ connection = sqlite:///{folder}/images.sqlite
 filesystem_store_datadir = {folder}/images
 """
 
+UPSTREAM_CONFIG = API_CONFIG.replace("[DEFAULT]\n", "[DEFAULT]\nworkers = 1\n")
+"""For tests of something else than an image service's processes, of which there is one by default for each processor:
+starting one takes less than three do."""
+
 CACHE_CONFIG = """\
 [DEFAULT]
 bind_host = 127.0.0.1

@@ -22,9 +22,9 @@ from tests.functional.daemons import (
     ADMIN,
     ALICE,
     ALICE_READER,
-    API_CONFIG,
     BOB,
     CACHE_CONFIG,
+    UPSTREAM_CONFIG,
     Answer,
     DaemonProcess,
     DaemonTestCase,
@@ -52,7 +52,7 @@ class CacheTestCase(DaemonTestCase):
 
     def setUp(self) -> None:
         folder = self.folder = Path(self.mktemp()).absolute()
-        self.api = self.make_daemon("glance-api", folder / "api", API_CONFIG)
+        self.api = self.make_daemon("glance-api", folder / "api", UPSTREAM_CONFIG)
         self.api.start()
         self.relay = Relay(self.api.port)
         self.addCleanup(self.relay.close)
@@ -435,7 +435,7 @@ class FullDiskTests(CacheTestCase):
         """
         self.api.stop()
         self.mount(self.api.folder / "small", 8)
-        self.api.config = API_CONFIG.replace("{folder}/images\n", "{folder}/small\n")
+        self.api.config = UPSTREAM_CONFIG.replace("{folder}/images\n", "{folder}/small\n")
         self.api.start()
         document = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
         image_id = json.loads(self.api.ask("POST", "/v2/images", ALICE, document).body)["id"]

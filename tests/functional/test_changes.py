@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.functional.daemons import ADMIN, ALICE, API_CONFIG, BOB, CACHE_CONFIG, DaemonProcess, DaemonTestCase
+from tests.functional.daemons import ADMIN, ALICE, BOB, CACHE_CONFIG, UPSTREAM_CONFIG, DaemonProcess, DaemonTestCase
 from tests.services import own_redis
 
 DATA = bytes(range(256)) * 5000
@@ -27,7 +27,7 @@ class ChangesTests(DaemonTestCase):
         folder = Path(self.mktemp()).absolute()
         self.redis = own_redis(self)
         redis = f"\n[redis]\nurl = {self.redis.url}\n"
-        self.api = self.make_daemon("glance-api", folder / "api", API_CONFIG + redis)
+        self.api = self.make_daemon("glance-api", folder / "api", UPSTREAM_CONFIG + redis)
         self.api.start()
         more = f"grant_ttl = 600\n[upstream]\nurls = {self.api.url}\n{redis}"
         self.nodes = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.functional.daemons import ALICE, API_CONFIG, Answer, DaemonTestCase
+from tests.functional.daemons import ALICE, UPSTREAM_CONFIG, Answer, DaemonTestCase
 from tests.functional.images import RealImage, converted, iso, kernel, qemu_img
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -34,7 +34,7 @@ class FormatTests(DaemonTestCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
-        self.api = self.make_daemon("glance-api", self.folder, API_CONFIG)
+        self.api = self.make_daemon("glance-api", self.folder, UPSTREAM_CONFIG)
         self.api.start()
 
     def upload(self, data: bytes, disk_format: str) -> tuple[Answer, dict[str, object]]:

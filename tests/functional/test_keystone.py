@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.functional.daemons import API_CONFIG, CACHE_CONFIG, Answer, DaemonProcess, DaemonTestCase
+from tests.functional.daemons import API_CONFIG, CACHE_CONFIG, UPSTREAM_CONFIG, Answer, DaemonProcess, DaemonTestCase
 from tests.functional.images import iso
 from tests.functional.keystone import Keystone, own_keystone, shared_keystone
 
@@ -51,11 +51,13 @@ class KeystoneTestCase(DaemonTestCase):
     def find_keystone(self) -> Keystone:
         return shared_keystone(self)
 
-    def start_api(self, account: str = PASSWORD.format(user="glance"), more: str = "") -> DaemonProcess:
+    def start_api(
+        self, account: str = PASSWORD.format(user="glance"), more: str = "", config: str = UPSTREAM_CONFIG
+    ) -> DaemonProcess:
         """
         Start it.
         """
-        config = with_keystone(API_CONFIG, self.keystone, account, more)
+        config = with_keystone(config, self.keystone, account, more)
         api = self.make_daemon("glance-api", self.folder / "api", config)
         api.start()
         return api
@@ -88,9 +90,10 @@ class PersonTests(KeystoneTestCase):
 
     def test_people(self) -> None:
         """
-        Members, readers, strangers and administrators do what their roles let them, and own what they create.
+        Members, readers, strangers and administrators do what their roles let them, and own what they create; whichever
+        worker they reach.
         """
-        api = self.start_api()
+        api = self.start_api(config=API_CONFIG)
         tokens = {name: self.keystone.token(name) for name in ("alice", "rita", "bob", "admin")}
         image_id = self.create(api, tokens["alice"])
         record = json.loads(self.show(api, tokens["alice"], image_id).body)
@@ -204,7 +207,7 @@ class OwnKeystoneTests(KeystoneTestCase):
         self.keystone.token_seconds = 3600
         self.keystone.start()
         # One process: what one remembers another has to ask.
-        api = self.start_api(more="http_request_max_retries = 1\n[DEFAULT]\nworkers = 1\n")
+        api = self.start_api(more="http_request_max_retries = 1\n")
         known, unknown = self.keystone.token("alice"), self.keystone.token("rita")
         self.assertEqual(self.status(api, known), 200)
         self.keystone.kill()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from tests.functional.daemons import ADMIN, ALICE, API_CONFIG
+from tests.functional.daemons import ADMIN, ALICE, UPSTREAM_CONFIG
 from tests.functional.service import OCTETS, ApiTestCase
 
 PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
@@ -26,7 +26,7 @@ class LocationTests(ApiTestCase):
         self.assertNotIn(b"locations", self.api.ask("GET", f"/v2/images/{image_id}", ADMIN).body)
         self.api.stop()
         options = "show_image_direct_url = true\nshow_multiple_locations = true\n"
-        self.api.config = API_CONFIG.replace("[DEFAULT]\n", f"[DEFAULT]\n{options}")
+        self.api.config = UPSTREAM_CONFIG.replace("[DEFAULT]\n", f"[DEFAULT]\n{options}")
         self.api.start()
         image = json.loads(self.api.ask("GET", f"/v2/images/{image_id}", ALICE).body)
         self.assertEqual(image["locations"], [{"url": image["direct_url"], "metadata": {}}])

@@ -13,9 +13,9 @@ from tests.functional.daemons import (
     ADMIN,
     ALICE,
     ALICE_READER,
-    API_CONFIG,
     BOB,
     CACHE_CONFIG,
+    UPSTREAM_CONFIG,
     Answer,
     DaemonProcess,
     DaemonTestCase,
@@ -41,7 +41,7 @@ class OfflineTestCase(DaemonTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.redis = own_redis(self)
         redis = f"\n[redis]\nurl = {self.redis.url}\n"
-        self.api = self.make_daemon("glance-api", self.folder / "api", API_CONFIG + redis)
+        self.api = self.make_daemon("glance-api", self.folder / "api", UPSTREAM_CONFIG + redis)
         self.api.start()
         config = f"{CACHE_CONFIG}{self.options}[upstream]\nurls = {self.api.url}\n{redis}"
         self.node = self.make_daemon("glance-cache", self.folder / "node", config)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from tests.functional.daemons import ADMIN, ALICE, API_CONFIG
+from tests.functional.daemons import ADMIN, ALICE, UPSTREAM_CONFIG
 from tests.functional.service import ApiTestCase
 
 
@@ -51,7 +51,7 @@ class ProtectionFileTests(ApiTestCase):
         """
         self.api.stop()
         (self.folder / "protections.conf").write_text(text)
-        self.api.config = API_CONFIG.replace(
+        self.api.config = UPSTREAM_CONFIG.replace(
             "[DEFAULT]\n",
             "[DEFAULT]\nproperty_protection_file = protections.conf\nproperty_protection_rule_format = policies\n",
         )

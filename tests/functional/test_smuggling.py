@@ -8,7 +8,7 @@ import re
 import socket
 from pathlib import Path
 
-from tests.functional.daemons import API_CONFIG, CACHE_CONFIG, DaemonProcess, DaemonTestCase
+from tests.functional.daemons import CACHE_CONFIG, UPSTREAM_CONFIG, DaemonProcess, DaemonTestCase
 from tests.web.smuggling import CASES, END, Case
 
 EVERYBODY = ("strategy = tokens\ntokens_file = {folder}/tokens.yaml", "strategy = none")
@@ -33,7 +33,7 @@ class SmugglingTests(DaemonTestCase):
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).absolute()
-        self.api = self.make_daemon("glance-api", folder / "api", API_CONFIG.replace(*EVERYBODY))
+        self.api = self.make_daemon("glance-api", folder / "api", UPSTREAM_CONFIG.replace(*EVERYBODY))
         self.api.start()
         config = f"{CACHE_CONFIG.replace(*EVERYBODY)}\n[upstream]\nurls = {self.api.url}\n"
         self.cache = self.make_daemon("glance-cache", folder / "node", config)
