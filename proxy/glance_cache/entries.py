@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from glance_cache.beginnings import Beginnings
-from glance_cache.catalog import CatalogDamaged
+from glance_cache.catalog import CatalogDamaged, chunk_count
 from glance_cache.chores import Chores
 from glance_cache.content import BucketContent
 from glance_cache.entry import Entry, EntryInfo, EntryState
@@ -41,6 +41,9 @@ _CHANGED: Final = "entry"
 
 _PINNED: Final = "pins"
 """And of pins that changed."""
+
+_SPOILED: Final = "spoiled"
+"""And of chunks that were found wrong: a name, and a number."""
 
 
 class EntryStore:
@@ -85,7 +88,9 @@ class EntryStore:
         self._clock = clock
         self._lane = lanes.lane("cache-folder")
         self._chores = Chores()
-        self._keeper = Keeper(folder, account, policy, lanes, clock, self._chores, self._damaged, self._tell)
+        self._keeper = Keeper(
+            folder, account, policy, lanes, clock, self._chores, self._damaged, self._tell, self._tell_of_spoiled
+        )
         self._on_corrupt = on_corrupt
         self.repairs = None if chunks is None else Repairs(self._keeper, chunks, lambda entry: self._tell(entry.name))
         low_water_bytes = account.max_bytes if low_water_bytes is None else low_water_bytes
@@ -109,6 +114,7 @@ class EntryStore:
         else:
             self._siblings.hear(_CHANGED, self._hear)
             self._siblings.hear(_PINNED, self._hear_of_pins)
+            self._siblings.hear(_SPOILED, self._hear_of_spoiled)
         await self._with_disk(self._room.load_pins())
 
     def _tell(self, name: EntryName) -> None:
@@ -119,6 +125,18 @@ class EntryStore:
         name = EntryName.parse(str(stem))
         if name is not None:
             self._chores.start(self._finder.look(name))
+
+    def _tell_of_spoiled(self, name: EntryName, chunk: int) -> None:
+        if self._siblings is not None:
+            self._siblings.tell(_SPOILED, [name.stem, chunk])
+
+    def _hear_of_spoiled(self, value: object) -> None:
+        match value:
+            case [str(stem), int(chunk)]:
+                name = EntryName.parse(stem)
+                entry = None if name is None else self._keeper.get(name)
+                if entry is not None and entry.reading is not None and chunk < chunk_count(entry.size_bytes):
+                    entry.reading.verifier.doubt(chunk)
 
     def _hear_of_pins(self, _: object) -> None:
         self._chores.start(self._room.load_pins())

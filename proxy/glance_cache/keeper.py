@@ -5,6 +5,7 @@ The table of all entries: who uses them, and how they come and go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -47,6 +48,7 @@ class Keeper:
     :param chores: Own what must come to its end.
     :param on_damage: Told of each entry of which a chunk was found wrong: to repair it, or to have it removed.
     :param changed: Told of each entry whose files were changed.
+    :param on_spoiled: Told of each chunk that was found wrong.
     :ivar kept_open: Entries whose files need not be opened.
     """
 
@@ -62,8 +64,10 @@ class Keeper:
         chores: Chores,
         on_damage: Callable[[Entry, EntryCorrupt], object],
         changed: Callable[[EntryName], object],
+        on_spoiled: Callable[[EntryName, int], object],
     ) -> None:
         self.changed: Final = changed
+        self._on_spoiled = on_spoiled
         self._folder = folder
         self._account = account
         self._policy = policy
@@ -214,7 +218,8 @@ class Keeper:
             def corrupt(error: EntryCorrupt) -> None:
                 self._on_damage(entry, error)
 
-            entry.reading = Reading(files, Verifier(entry.name.image_id, entry.size_bytes, look, corrupt))
+            spoiled = partial(self._on_spoiled, entry.name)
+            entry.reading = Reading(files, Verifier(entry.name.image_id, entry.size_bytes, look, corrupt, spoiled))
         return entry.reading
 
     def lend_verified(self, entry: Entry, descriptor: int, offset: int, length: int) -> IFileBody:

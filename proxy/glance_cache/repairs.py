@@ -4,7 +4,8 @@ Damaged chunks, fetched again and put back into their place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import define
@@ -112,6 +113,9 @@ class Repairs:
                 raise ChunkUnavailable(image_id, f"more than {MOST_CHUNKS} chunks are wrong")
             chunk = min(bad)
             length = chunk_length(entry.size_bytes, chunk)
+            if await self._is_right(entry, chunk, length):
+                bad.discard(chunk)
+                continue
             data = await self._source.fetch(image_id, chunk * CHUNK_BYTES, length)
             if entry.state is EntryState.DAMAGED:  # and not removed meanwhile
                 await self._mend(entry, chunk, data)
@@ -119,11 +123,21 @@ class Repairs:
                 count += 1
         return count
 
+    async def _is_right(self, entry: Entry, chunk: int, length: int) -> bool:
+        # Another process may have repaired it meanwhile.
+        with self._using(entry):
+            return await entry.lane.run(self._keeper.reading(entry).files.matches, chunk, length)
+
     async def _mend(self, entry: Entry, chunk: int, data: bytes) -> None:
-        entry.enter()
-        try:
+        with self._using(entry):
             if not await entry.lane.run(self._keeper.reading(entry).files.mend, chunk, data):
                 raise ChunkUnavailable(entry.name.image_id, f"what came is not chunk {chunk} as it was recorded")
+        self.counts.chunks += 1
+
+    @contextmanager
+    def _using(self, entry: Entry) -> Iterator[None]:
+        entry.enter()
+        try:
+            yield
         finally:
             self._keeper.leave(entry)
-        self.counts.chunks += 1

@@ -25,6 +25,8 @@ from glance_tx.streaming.interfaces import ILane
 __all__ = ["ScrubCounts", "ScrubTools", "Scrubber"]
 
 _LOOK_AGAIN_SECONDS: Final = 60.0
+"""Between two looks for what is due, unless it is due more often."""
+
 _PAUSE_SECONDS: Final = 0.01
 """Between two entries of which only the last scrub is read: a hundred a second."""
 
@@ -104,7 +106,7 @@ class Scrubber:
             while True:
                 if await self._is_ours():
                     await self._pass()
-                await self._sleep(_LOOK_AGAIN_SECONDS)
+                await self._sleep(min(_LOOK_AGAIN_SECONDS, self._interval_seconds))
         except CancelledError:
             pass
 

@@ -37,7 +37,7 @@ class ScrubSettings(Section):
     interval_seconds: int = option(
         cfg.IntOpt(
             "scrub_interval",
-            min=60,
+            min=1,
             max=2**31,
             default=7 * 86400,
             help="Seconds after which a cached image is read anew. Where the cache is so large that scrub_bandwidth "

@@ -30,6 +30,10 @@ _ATTEMPTS: Final = 5
 # last chunk of its body is let go. If the file changed, nobody can vouch for what was sent since the last look:
 # readers under way are reset, the chunks count as never verified, and new readers have them hashed anew. What is left
 # is a change between that last look and the moment in which the kernel takes the last bytes from the page cache.
+#
+# A disk that goes bad leaves the stamp as it is: that is for the scrub to find. From the moment in which a chunk is
+# found wrong, by whomever, it is not let go in any process of the node, and whoever was let go to it, and may have sent
+# it since, is reset.
 
 
 @frozen
@@ -56,6 +60,7 @@ class Verifier:
     :param look: Begins a look at a chunk, in a lane. It is given the stamp that the verifier knows, and settles the
         file's time (see Note [Settled times]) before it looks where the file has another one.
     :param on_corrupt: Told of a chunk that is not right, where no other one is known.
+    :param on_spoiled: Told of every chunk that is not right.
     """
 
     def __init__(
@@ -64,14 +69,19 @@ class Verifier:
         size_bytes: int,
         look: Callable[[int, Stamp | None], Deferred[Verdict]],
         on_corrupt: Callable[[EntryCorrupt], None],
+        on_spoiled: Callable[[int], object] = lambda chunk: None,
     ) -> None:
         self.image_id = image_id
         self.generation = 0
+        self.doubts: list[int] = []
+        """Chunks that were found wrong, here or by another process, in the order of that; repaired since or not."""
         self._look = look
         self._on_corrupt = on_corrupt
+        self._on_spoiled = on_spoiled
         self._stamp: Stamp | None = None
         self._right = bytearray(-(-chunk_count(size_bytes) // 8))
         self._looking: dict[int, list[Deferred[None]]] = {}
+        self._doubted_meanwhile: set[int] = set()
         self.bad: set[int] = set()
         """Chunks that were found wrong, until somebody put them right and takes them out."""
 
@@ -98,11 +108,21 @@ class Verifier:
         """
         Take a chunk as wrong that somebody else looked at.
         """
-        self._right[chunk // 8] &= ~(1 << chunk % 8)
+        self.doubt(chunk)
         first = not self.bad
         self.bad.add(chunk)
+        self._on_spoiled(chunk)
         if first:
             self._on_corrupt(EntryCorrupt(self.image_id, chunk))
+
+    def doubt(self, chunk: int) -> None:
+        """
+        Have a chunk looked at anew that another process found wrong, and may have repaired since.
+        """
+        self._right[chunk // 8] &= ~(1 << chunk % 8)
+        self.doubts.append(chunk)
+        if chunk in self._looking:
+            self._doubted_meanwhile.add(chunk)
 
     def is_right(self, chunk: int) -> bool:
         """
@@ -148,10 +168,10 @@ class Verifier:
             if self._stamp is not None:
                 self._forget_all()
             self._stamp = verdict.stamp
-        if verdict.steady:
-            self._right[chunk // 8] |= 1 << chunk % 8
-        else:
+        if not verdict.steady:
             self._forget_all()
+        elif chunk not in self._doubted_meanwhile:
+            self._right[chunk // 8] |= 1 << chunk % 8
         for waiting in self._take_waiting(chunk):
             waiting.callback(None)
 
@@ -168,6 +188,7 @@ class Verifier:
     def _take_waiting(self, chunk: int) -> Iterator[Deferred[None]]:
         # Whoever is told first may ask for another look at once, or make others stop waiting.
         waiters = self._looking.pop(chunk)
+        self._doubted_meanwhile.discard(chunk)
         while waiters:
             yield waiters.pop(0)
 
@@ -191,20 +212,22 @@ class VerifiedGrowth:
         self._end = end
         self._last_chunk = max(offset, end - 1) // CHUNK_BYTES
         self._generation = verifier.generation
+        self._doubts = len(verifier.doubts)
+        self._let_go_at = offset
         self._stopped = False
 
     def wait_beyond(self, offset: int) -> Deferred[None]:
         """
         Wait until there is more (see `IGrowth`).
 
-        :return: Fails with `EntryCorrupt` where the next chunk is not right, with `EntryChanged` where the file was
-            changed since this body began.
+        :return: Fails with `EntryCorrupt` where the next chunk is not right, or one that was sent since the last call
+            turned out not to be, with `EntryChanged` where the file was changed since this body began.
         """
         if self.limit > offset:
             return succeed(None)
         try:
             grown = self._grows_beyond(offset)
-        except (CancelledError, EntryChanged, OSError):
+        except (CancelledError, EntryChanged, EntryCorrupt, OSError):
             return fail()
         return succeed(None) if grown else Deferred.fromCoroutine(self._grow_beyond(offset))
 
@@ -229,6 +252,7 @@ class VerifiedGrowth:
         chunk = offset // CHUNK_BYTES
         if self._verifier.is_right(chunk):
             self._let_go(chunk)
+            self._let_go_at = offset
         return self.limit > offset
 
     def _compare(self) -> None:
@@ -239,6 +263,10 @@ class VerifiedGrowth:
             if self.limit > self._begin:
                 raise EntryChanged(self._verifier.image_id)
             self._generation = self._verifier.generation
+        doubts, self._doubts = self._verifier.doubts[self._doubts :], len(self._verifier.doubts)
+        for chunk in doubts:
+            if self._let_go_at < (chunk + 1) * CHUNK_BYTES and chunk * CHUNK_BYTES < self.limit:
+                raise EntryCorrupt(self._verifier.image_id, chunk)
 
     def _let_go(self, chunk: int) -> None:
         following = chunk + 1

@@ -13,16 +13,28 @@ from glance_cache.cache import Cache, CacheState, Served
 from glance_cache.catalog import CHUNK_BYTES
 from glance_cache.content import footprint_bytes
 from glance_cache.entry import EntryState
-from glance_cache.errors import CacheFull, FillFailed, UpstreamMismatch
+from glance_cache.errors import CacheFull, EntryCorrupt, FillFailed, UpstreamMismatch
 from glance_cache.fills import Fill, Fills, FillTools
 from glance_cache.folder import CacheFolder
 from glance_cache.following import LOOK_SECONDS
 from glance_cache.interfaces import ImageFacts
+from glance_tx.streaming.interfaces import IFileBody
 from glance_tx.streaming.units import GiB
 from tests.doubles.siblings import Family
 from tests.doubles.upstreams import ScriptedUpstream
 from tests.proxy.filling import FRIEND, OWNER, PATIENCE_SECONDS, Reader
-from tests.proxy.folders import DATA, IMAGE, OTHER, UnsyncedFiles, World, absolute, facts_of, open_files
+from tests.proxy.folders import (
+    DATA,
+    IMAGE,
+    OTHER,
+    Chunks,
+    SlowReader,
+    UnsyncedFiles,
+    World,
+    absolute,
+    facts_of,
+    open_files,
+)
 
 FACTS = facts_of(DATA)
 WRONG = DATA[:-1] + b"!"
@@ -34,7 +46,8 @@ class Process:
     """
 
     def __init__(self, path: str, family: Family, upstream: ScriptedUpstream, max_bytes: int) -> None:
-        self.world = World(path, max_bytes=max_bytes, siblings=family.join())
+        self.chunks = Chunks(DATA)
+        self.world = World(path, max_bytes=max_bytes, siblings=family.join(), chunks=self.chunks)
         self.upstream = upstream
         tools = FillTools(upstream, self.world.store, self.world.lanes, self.world.clock, PATIENCE_SECONDS)
         self.fills = Fills(tools)
@@ -229,6 +242,56 @@ class EntryTests(SiblingsTestCase):
         self.kept(self.first, OTHER)
         self.successResultOf(Deferred.fromCoroutine(self.second.world.store.look_again()))
         self.assertEqual(self.second.states(), [(OTHER, EntryState.COMPLETE)])
+
+    def test_damage_that_one_process_found(self) -> None:
+        """
+        A chunk that went bad without a trace, and that one process found, is not sent by any, though the others had
+        found it right before; they notice when it was repaired, and do not fetch it again.
+        """
+        self.kept(self.first)
+        self.assertEqual(self.read(self.second), DATA)
+        reader = SlowReader(self.opened(self.second))
+        reader.take()
+        self.rot(CHUNK_BYTES + 5)
+        self.first.chunks.outcomes = [waiting := Deferred()]
+        self.second.chunks.outcomes = [Deferred()]
+        self.assertFalse(self.verify(self.first))
+        while not reader.ended.called:
+            reader.take()
+        self.failureResultOf(reader.ended, EntryCorrupt)
+        self.failureResultOf(Deferred.fromCoroutine(self.second.world.read(FACTS)), EntryCorrupt)
+        waiting.callback(None)
+        self.assertEqual(self.read(self.first), DATA)
+
+    def test_repaired_by_another_process(self) -> None:
+        """What another process has repaired by the time this one comes to it is not fetched again."""
+        self.kept(self.first)
+        self.assertEqual(self.read(self.second), DATA)
+        self.rot(CHUNK_BYTES + 5)
+        self.rot(5)
+        self.second.chunks.outcomes = [waiting := Deferred()]
+        self.assertFalse(self.verify(self.second))
+        self.assertFalse(self.verify(self.first))
+        waiting.callback(None)
+        self.assertEqual((self.first.chunks.asked, self.second.chunks.asked), ([0, CHUNK_BYTES], [0]))
+        for process in (self.first, self.second):
+            self.assertEqual(process.states(), [(IMAGE, EntryState.COMPLETE)])
+            self.assertEqual(self.read(process), DATA)
+
+    def opened(self, process: Process) -> IFileBody:
+        body = self.successResultOf(Deferred.fromCoroutine(process.world.store.open(FACTS)))
+        assert body is not None
+        return body
+
+    def verify(self, process: Process) -> bool | None:
+        return self.successResultOf(Deferred.fromCoroutine(process.world.store.housekeeping.verify(IMAGE)))
+
+    def rot(self, offset: int) -> None:
+        """Change a byte as a bad disk does."""
+        path = self.first.world.data_path(FACTS)
+        before = path.stat()
+        self.first.world.overwrite(FACTS, offset, bytes([DATA[offset] ^ 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def test_an_open_entry_that_another_one_removed(self) -> None:
         """New readers do not get it, though this process still has it open; those that read it can read on."""

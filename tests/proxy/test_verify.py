@@ -152,6 +152,33 @@ class VerifiedGrowthTests(SynchronousTestCase):
         self.successResultOf(waiting)
         self.run_to_end(growth)
 
+    def test_found_wrong_after_it_was_let_go(self) -> None:
+        """
+        Whoever was let go to a chunk that then turned out to be wrong gets no further, repaired since or not; who was
+        past it by then goes on, and so does who comes to it later, when it was found right again.
+        """
+        self.looks.verifier.trust(OLD)
+        past, sending, later = (self.looks.growth() for _ in range(3))
+        for growth in (past, sending):
+            self.successResultOf(growth.wait_beyond(0))
+        self.successResultOf(past.wait_beyond(past.limit))
+        for doubt in (self.looks.verifier.spoil, self.looks.verifier.doubt):
+            doubt(2)
+            self.looks.verifier.bad.discard(2)
+        self.run_to_end(later)
+        self.assertEqual(self.looks.taken, [2])
+        self.assertEqual(self.failureResultOf(sending.wait_beyond(sending.limit), EntryCorrupt).value.chunk, 2)
+        self.run_to_end(past)
+
+    def test_doubted_during_a_look(self) -> None:
+        """A look that began before somebody else found the chunk wrong tells nothing: there is another one."""
+        waiting = self.looks.growth().wait_beyond(0)
+        self.looks.verifier.doubt(0)
+        self.looks.finish(0)
+        self.assertNoResult(waiting)
+        self.looks.finish(0)
+        self.successResultOf(waiting)
+
     def test_a_change_resets_readers_under_way(self) -> None:
         """A reader that was let have something before the file changed gets no further; nothing of it can be sent."""
         self.looks.verifier.trust(OLD)
