@@ -200,7 +200,8 @@ class EntryStore:
         await self._with_disk(self._examine_all())
 
     async def _examine_all(self) -> None:
-        await self._lane.run(self._folder.sweep)
+        for path in await self._lane.run(self._folder.sweep):
+            self._log.info("removed {path}: nobody reads it any more, and its entry was removed before", path=str(path))
         for bucket in await self._lane.run(self._folder.buckets):
             known = {entry.name: self._keeper.known(entry.name) for entry in self._keeper.of_bucket(bucket)}
             # One job for each, so that whoever waits for the folder gets his turn between them.

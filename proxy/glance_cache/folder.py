@@ -261,12 +261,15 @@ class CacheFolder:
             self.files.close(descriptor)
         return False
 
-    def sweep(self) -> None:
+    def sweep(self) -> Sequence[Path]:
         """
         Take away removed data that nobody reads any more.
+
+        :return: What was taken away.
         """
         if not any(self.files.list(self.removed_path)):
-            return
+            return ()
+        swept = []
         with self.books.turn() as page:
             for entry in list(self.files.list(self.removed_path)):
                 path = self.removed_path / entry.name
@@ -274,6 +277,8 @@ class CacheFolder:
                 if there is not None and not self._is_used(path):
                     with page.change(-footprint_bytes(there.st_size)):
                         self.files.remove(path)
+                    swept.append(path)
+        return swept
 
     def find(self, name: EntryName) -> FoundEntry | None:
         """
@@ -324,6 +329,7 @@ class CacheFolder:
                 entries.append(judged)
                 if judged.complete and PART in found:
                     self.files.remove(self.part_path(name))
+                    garbage.append(Garbage(name, "a fill that was begun beside it; what is whole stays"))
             else:
                 self._erase(page, name)
                 garbage.append(judged)

@@ -4,6 +4,7 @@ What a cache makes of a folder after it was killed, and after somebody or someth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -41,12 +42,13 @@ class KillTests(CacheTestCase):
         self.chance = random.Random(self.seed)
         self.wrong: list[str] = []
         self.complete = 0
+        self.harmed: list[str] = []
         self.over = threading.Event()
 
     def test_killed_at_random_moments(self) -> None:
         """
         No client ever completes wrong bytes; in the end every image is served, none is stuck, and the room that is
-        taken is what lies on the disk.
+        taken is what lies on the disk. Whatever is removed, the log says so.
         """
         self.relay.bytes_per_second = 40 * MiB
         clients = [threading.Thread(target=self.ask_for_images, args=(number,)) for number in range(CLIENTS)]
@@ -58,7 +60,10 @@ class KillTests(CacheTestCase):
                 self.cache.kill()
                 if self.chance.random() < 0.5:  # half of the fills begin anew in the next round
                     self.forget_an_image()
+                self.harm_an_entry()
+                left, said = self.files(), len(self.cache.log())
                 self.cache.start()
+                self.wait_for(lambda left=left, said=said: self.is_all_said(left, said))  # type: ignore[misc]
         finally:
             self.over.set()
             for client in clients:
@@ -73,6 +78,43 @@ class KillTests(CacheTestCase):
             "*"
         ):
             path.unlink()
+
+    def harm_an_entry(self) -> None:
+        """
+        Leave something that is garbage: a half of an entry, a file that was cut off, or data of a removed entry.
+        """
+        cache = self.cache.folder / "cache"
+        self.harmed = [f"{self.chance.getrandbits(64):016x}"]
+        (cache / "removed" / self.harmed[0]).write_bytes(bytes(5000))
+        there = sorted((cache / "entries").glob("*/*"))
+        if there:
+            path = self.chance.choice(there)
+            self.harmed.append(path.name.partition(".")[0])
+            if path.suffix == ".part" or self.chance.random() < 0.5:
+                path.unlink()
+            else:
+                os.truncate(path, path.stat().st_size // 2)
+
+    def files(self) -> dict[int, str]:
+        """
+        Tell to which entry each file belongs, by inode: a fill that ends renames its catalog.
+        """
+        cache, found = self.cache.folder / "cache", {}
+        for path in (*cache.glob("entries/*/*"), *cache.glob("removed/*")):
+            with contextlib.suppress(FileNotFoundError):
+                found[path.stat().st_ino] = path.name.partition(".")[0]
+        return found
+
+    def is_all_said(self, left: dict[int, str], since: int) -> bool:
+        """
+        Whether the log of this life names what was harmed, and everything that is not there any more.
+        """
+        there, log = self.files(), self.cache.log()[since:]
+        gone = {name for inode, name in left.items() if there.get(inode) != name}
+        return all(
+            f"removed {name}" in log or f"/{name}: " in log or f"entry {name} is removed" in log
+            for name in {*gone, *self.harmed}
+        )
 
     def ask_for_images(self, number: int) -> None:
         chance = random.Random(f"{self.seed} {number}")
