@@ -18,13 +18,11 @@ from glance_cache.catalog import MARK_BYTES, MARK_OFFSET
 from glance_tx.streaming.units import MiB
 from tests.functional.daemons import ADMIN, ALICE, BOB, CACHE_CONFIG, START_SECONDS, Answer, DaemonProcess
 from tests.functional.relay import PIECE_BYTES
-from tests.functional.test_cache import SIZE, CacheTestCase, make_data
+from tests.functional.test_cache import MOST_HEAD_BYTES, SIZE, CacheTestCase, make_data
 from tests.functional.workers import Service, lives
 from tests.ports import free_port
 
 WORKERS = 3
-MOST_HEAD_BYTES = 4096
-"""Of the answers on one connection, data aside."""
 CLIENTS = 60
 MANY = 30
 """So many connections reach every worker, or one would have to be very unlucky: one in 60000."""

@@ -31,7 +31,7 @@ class KilledTests(CacheTestCase):
         """
         self.relay.hold(SIZE // 2)
         self.assertEqual(self.cache.ask("PUT", f"/v2/cache/{self.image_id}", ADMIN).status, 202)
-        self.wait_for(lambda: self.present_bytes() > SIZE // 2 - 2 * MiB)
+        self.wait_until_held(SIZE // 2)
         self.wait_for(lambda: (self.job() or {"present_bytes": 0})["present_bytes"] > 0)
         self.cache.kill()
         self.relay.release()
@@ -42,4 +42,4 @@ class KilledTests(CacheTestCase):
         self.wait_for(lambda: self.job() is None, 90)
         self.assertIsNotNone(self.listed())
         self.assert_right(self.download(), "hit")
-        self.assertLess(self.relay.passed_bytes, SIZE + 3 * MiB)
+        self.assertLess(self.relay.passed_bytes, SIZE + 2 * MiB)
