@@ -98,14 +98,21 @@ class Edge:
             *management_port(self._reactor, self._settings, self.management, self._tls.management),
         ]
 
-    def inherited_ports(self, sockets: Sequence[Inherited]) -> Sequence[WebService]:
+    def inherited_ports(
+        self, sockets: Sequence[Inherited], visitors: IStreamServerEndpoint | None = None
+    ) -> Sequence[WebService]:
         """
         Make the services that listen in a worker: at its parent's sockets. What operators see is with the parent.
+
+        :param visitors: Where the parent asks what operators want to know and it does not.
         """
         endpoints = [adopted_endpoint(self._reactor, inherited) for inherited in sockets]
         return [
-            _port(self._reactor, self._settings, self.app, endpoint, self._tls.api, self._admission)
-            for endpoint in endpoints
+            *(
+                _port(self._reactor, self._settings, self.app, endpoint, self._tls.api, self._admission)
+                for endpoint in endpoints
+            ),
+            *([] if visitors is None else [_port(self._reactor, self._settings, self.management, visitors, None)]),
         ]
 
 

@@ -8,7 +8,16 @@ from attrs import frozen
 
 from glance_tx.errors import FactualError
 
-__all__ = ["WorkerFailed"]
+__all__ = ["NoWorker", "WorkerFailed"]
+
+
+class NoWorker(OSError):
+    """
+    No worker serves.
+    """
+
+    def __str__(self) -> str:
+        return "no worker serves"
 
 
 @frozen

@@ -63,11 +63,13 @@ class Handover:
     :param settings: The configuration. It comes from the parent and not from the files, which somebody may be
         editing when a worker is started anew.
     :param sockets: Where it listens.
+    :param visitors: The descriptor by which its parent connects to it; ``None`` where it does not.
     """
 
     slot: int
     settings: Settings
     sockets: tuple[Inherited, ...]
+    visitors: int | None = None
 
 
 def pack(message: Mapping[str, Any]) -> bytes:

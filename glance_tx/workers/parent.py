@@ -4,6 +4,7 @@ The parent of workers, put together: what ``twistd`` runs where several processe
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -19,12 +20,14 @@ from glance_tx.settings.daemon import LogSettings
 from glance_tx.telemetry.access import AccessLog
 from glance_tx.telemetry.health import HealthChecks
 from glance_tx.telemetry.metrics import Metrics
+from glance_tx.web.app import App
 from glance_tx.web.daemon import Daemon, refuse_to_start
 from glance_tx.web.edge import management_port
 from glance_tx.web.faults import FaultTable
 from glance_tx.web.management import management_app
 from glance_tx.web.options import ListenSettings, ManagementSettings, ManagementTlsSettings
 from glance_tx.web.ports import PortsTls
+from glance_tx.workers.errors import NoWorker
 from glance_tx.workers.options import WorkerSettings
 from glance_tx.workers.process import Launcher
 from glance_tx.workers.sockets import Sockets
@@ -52,6 +55,9 @@ class Program:
     :param claim: Takes at start, before anything else, what the daemon must have for itself. Blocks; raises
         `FactualError`; returns descriptors, which each worker keeps open as well: what they hold is let go when
         the last process has ended.
+    :param furnish: Adds to the application of the parent's port for operators what goes on to workers, and gets what
+        connects to one, which raises `OSError`; ``None`` where nothing does.
+    :param faults: What becomes of exceptions of that.
     :param fixed: Further options, by name, that cannot change without a restart.
     """
 
@@ -62,6 +68,8 @@ class Program:
     prepare: Callable[[Settings], Iterable[object]]
     claim: Callable[[Settings], Sequence[int]] = lambda _: ()
     fixed: Mapping[str, Callable[[Settings], object]] = field(factory=dict)
+    furnish: Callable[[App, Callable[[], socket.socket]], object] | None = None
+    faults: FaultTable = field(factory=partial(FaultTable, {}))
 
 
 def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
@@ -79,7 +87,7 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     except FactualError as error:
         refuse_to_start(program.name, str(error))
     metrics = Metrics(program.prefix)
-    launcher = Launcher(reactor, program.module, sockets, kept)
+    launcher = Launcher(reactor, program.module, sockets, kept, visited=program.furnish is not None)
     supervisor = Supervisor(reactor, launcher.launch, sockets.close, metrics, _plan(settings))
     reloading = Reloading(reactor, program, settings, sockets, supervisor)
     watchdog = Watchdog(
@@ -90,7 +98,9 @@ def make_parent(reactor: Any, program: Program, loaded: Loaded) -> Daemon:
     )
     checks = HealthChecks(reactor)
     checks.add("workers", partial(_check_workers, supervisor))
-    management = management_app(reactor, checks, supervisor.totals.render, AccessLog(), FaultTable({}))
+    management = management_app(reactor, checks, supervisor.totals.render, AccessLog(), program.faults)
+    if program.furnish is not None:
+        program.furnish(management, supervisor.visit)
     return Daemon(
         reactor,
         program.name,
@@ -110,15 +120,6 @@ def _plan(settings: Settings) -> Plan:
 async def _check_workers(supervisor: Supervisor) -> None:
     if not supervisor.ready:
         raise NoWorker
-
-
-class NoWorker(Exception):
-    """
-    No worker serves.
-    """
-
-    def __str__(self) -> str:
-        return "no worker serves"
 
 
 class Reloading:

@@ -5,6 +5,7 @@ One worker, as its parent sees it.
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,8 +22,10 @@ from twisted.python.failure import Failure
 import glance_tx
 from glance_tx.settings import Settings
 from glance_tx.web.server import Inherited
+from glance_tx.workers.errors import NoWorker
 from glance_tx.workers.messages import FIRST_SOCKET, ORDERS, REPORTS, Frames, Handover, pack, pack_handover, unpack
 from glance_tx.workers.sockets import Sockets
+from glance_tx.workers.visits import Doorway
 
 __all__ = ["IWorkerEvents", "Launcher", "State", "Worker"]
 
@@ -76,11 +79,19 @@ class Worker(ProcessProtocol):
     :param slot: Its place among its siblings, counted from 1.
     :param handover: The first message to it.
     :param clock: Tells when it was ready.
+    :param doorway: Leads to it; ``None`` where it has no visitors.
     """
 
     transport: Any
 
-    def __init__(self, slot: int, handover: bytes, events: IWorkerEvents, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        slot: int,
+        handover: bytes,
+        events: IWorkerEvents,
+        clock: IReactorTime,
+        doorway: Doorway | None = None,
+    ) -> None:
         self.slot = slot
         self.ready_at: float | None = None
         """In the clock's seconds."""
@@ -96,6 +107,7 @@ class Worker(ProcessProtocol):
         self._handover = handover
         self._events = events
         self._clock = clock
+        self._doorway = doorway
         self._frames = Frames()
         self._killing: IDelayedCall | None = None
 
@@ -137,6 +149,8 @@ class Worker(ProcessProtocol):
         """
         self.how = _how(reason)
         self.state = State.ENDED
+        if self._doorway is not None:
+            self._doorway.close()
         if self._killing is not None and self._killing.active():
             self._killing.cancel()
         self._events.worker_ended(self)
@@ -159,6 +173,16 @@ class Worker(ProcessProtocol):
             # Its pipe is gone before it is itself.
             with suppress(KeyError):
                 self.transport.writeToChild(ORDERS, pack({"told": message}))
+
+    def visit(self) -> socket.socket:
+        """
+        Connect to it. See Note [Visits].
+
+        :raises OSError: That cannot be.
+        """
+        if self._doorway is None:
+            raise NoWorker
+        return self._doorway.visit()
 
     def drain(self, kill_seconds: float) -> None:
         """
@@ -221,13 +245,17 @@ class Launcher:
 
     :param module: Has ``make_worker``; see `glance_tx.workers.runner`.
     :param kept: Further descriptors that each worker is to keep open, whatever they are.
+    :param visited: Whether the parent connects to workers. See Note [Visits].
     """
 
-    def __init__(self, reactor: Any, module: str, sockets: Sockets, kept: Sequence[int] = ()) -> None:
+    def __init__(
+        self, reactor: Any, module: str, sockets: Sockets, kept: Sequence[int] = (), *, visited: bool = False
+    ) -> None:
         self._reactor = reactor
         self._arguments: Final = [sys.executable, "-m", "glance_tx.workers.runner", module, glance_tx.__version__]
         self._sockets = sockets
         self._kept = tuple(kept)
+        self._visited = visited
 
     def launch(self, slot: int, count: int, settings: Settings, events: IWorkerEvents) -> Worker:
         """
@@ -237,7 +265,11 @@ class Launcher:
         """
         share = dict(enumerate(self._sockets.share(slot, count), FIRST_SOCKET))
         inherited = tuple(Inherited(number, int(opened.family)) for number, opened in share.items())
-        worker = Worker(slot, pack_handover(Handover(slot, settings, inherited)), events, self._reactor)
+        doorway = Doorway() if self._visited else None
+        further = [*self._kept, *([] if doorway is None else [doorway.theirs.fileno()])]
+        visitors = None if doorway is None else FIRST_SOCKET + len(share) + len(self._kept)
+        handover = pack_handover(Handover(slot, settings, inherited, visitors))
+        worker = Worker(slot, handover, events, self._reactor, doorway)
         self._reactor.spawnProcess(
             worker,
             sys.executable,
@@ -250,7 +282,9 @@ class Launcher:
                 ORDERS: "w",
                 REPORTS: "r",
                 **{number: opened.fileno() for number, opened in share.items()},
-                **dict(enumerate(self._kept, FIRST_SOCKET + len(share))),
+                **dict(enumerate(further, FIRST_SOCKET + len(share))),
             },
         )
+        if doorway is not None:
+            doorway.theirs.close()
         return worker

@@ -4,6 +4,7 @@ Keeps workers running: starts those that died anew, replaces all of them for a n
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 from glance_tx.settings import Settings
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.telemetry.totals import Totals
-from glance_tx.workers.errors import WorkerFailed
+from glance_tx.workers.errors import NoWorker, WorkerFailed
 from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, WORKER_ENDED
 from glance_tx.workers.process import IWorkerEvents, State, Worker
 
@@ -160,6 +161,17 @@ class Supervisor:
         for slot in former.values():
             _cancel(slot.restarting)
             self._dismiss(slot.worker, former_plan)
+
+    def visit(self) -> socket.socket:
+        """
+        Connect to a worker that serves: the first of them, for as long as it does.
+
+        :raises OSError: There is none, or it takes nobody in.
+        """
+        for _, slot in sorted(self._slots.items()):
+            if slot.worker.state is State.READY:
+                return slot.worker.visit()
+        raise NoWorker
 
     def reopen_logs(self) -> None:
         """

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorCore, IStreamClientEndpoint
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from glance_cache.connection import ConnectionFactory, UpstreamConnection
@@ -28,7 +28,7 @@ from glance_tx.streaming.units import KiB
 from glance_tx.tls.client import ClientTls
 from glance_tx.tls.endpoints import HttpEndpoints
 
-__all__ = ["READ_BYTES", "UpstreamAgent"]
+__all__ = ["READ_BYTES", "UpstreamAgent", "exact_agent"]
 
 READ_BYTES: Final = 256 * KiB
 """Taken from a socket at once; Twisted's own 64 KiB cost a sixth more processor time on a fill."""
@@ -81,6 +81,14 @@ class _ExactAgent(Agent):
         return self._requestWithEndpoint(key, self._getEndpoint(parsed), method, parsed, headers, bodyProducer, target)
 
 
+def exact_agent(reactor: IReactorCore, endpoints: IAgentEndpointFactory) -> IAgent:
+    """
+    Make an agent that sends each request as it is, by a connection of its own.
+    """
+    agent = _ExactAgent.usingEndpointFactory(reactor, endpoints, HTTPConnectionPool(reactor, persistent=False))
+    return cast(IAgent, agent)
+
+
 @implementer(IAgent)
 class UpstreamAgent:
     """
@@ -97,8 +105,7 @@ class UpstreamAgent:
     def __init__(self, reactor: IReactorCore, pool: HTTPConnectionPool, connect_seconds: float, tls: ClientTls) -> None:
         endpoints = HttpEndpoints(reactor, tls, connect_seconds, _Endpoint)
         self._keeping = _ExactAgent.usingEndpointFactory(reactor, endpoints, pool)
-        fresh = HTTPConnectionPool(reactor, persistent=False)
-        self._fresh = _ExactAgent.usingEndpointFactory(reactor, endpoints, fresh)
+        self._fresh = exact_agent(reactor, endpoints)
 
     def request(
         self,

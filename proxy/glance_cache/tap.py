@@ -15,6 +15,7 @@ from glance_cache.configuration import GLANCE_CACHE
 from glance_cache.events import Events
 from glance_cache.files import FileOps
 from glance_cache.folder import CacheFolder
+from glance_cache.front import FRONT_FAULTS, pass_on
 from glance_cache.identity import NodeIdentity
 from glance_cache.managers import Managers
 from glance_cache.node import METRICS, Node
@@ -41,6 +42,7 @@ from glance_tx.workers.messages import REOPEN_LOG, SIBLING_DIED, Handover
 from glance_tx.workers.options import WorkerSettings
 from glance_tx.workers.parent import Program as ParentProgram
 from glance_tx.workers.parent import make_parent
+from glance_tx.workers.visits import VisitorsEndpoint
 
 __all__ = ["Options", "makeService", "make_worker"]
 
@@ -88,13 +90,14 @@ def make_worker(reactor: Any, handover: Handover) -> IService:
     node = files.make_node(reactor, settings, seat, lambda metrics: Siblings(ParentLink(reactor, metrics, {})))
     assert node.siblings is not None  # noqa: S101  # they were just made
     link = node.siblings.link
+    visitors = None if handover.visitors is None else VisitorsEndpoint(reactor, handover.visitors)
     daemon = Daemon(
         reactor,
         GLANCE_CACHE.name,
         settings[LogSettings],
         (),
         [link, *node.parts()],
-        node.edge.inherited_ports(handover.sockets),
+        node.edge.inherited_ports(handover.sockets, visitors),
         when_ready=link.say_ready,
         worker=handover.slot,
     )
@@ -116,6 +119,8 @@ def _program(reactor: Any, options: Options) -> ParentProgram:
             "image_cache_dir": lambda settings: settings[StorageSettings].folder,
             "[cache] node_name": lambda settings: settings[CacheSettings].node_name,
         },
+        furnish=partial(pass_on, reactor),
+        faults=FRONT_FAULTS,
     )
 
 

@@ -5,11 +5,12 @@ A caching node with its page, and a browser before it.
 from __future__ import annotations
 
 import atexit
+import http.client
 import json
 from functools import cache
 
 from tests.functional.browser import Browser
-from tests.functional.daemons import ADMIN
+from tests.functional.daemons import ADMIN, ALICE
 from tests.functional.test_cache import CacheTestCase, make_data
 from tests.ports import free_port
 from tests.services import OwnRedis, own_redis
@@ -87,3 +88,33 @@ bind_port = {self.management_port}
         """
         listed = json.loads(self.cache.ask("GET", "/v2/cache", ADMIN).body)["cached_images"]
         return [each["image_id"] for each in listed]
+
+    def check_port(self) -> None:
+        """
+        See that the port for operators serves the page, its parts and the routes of management, these with the same
+        door as on the port for clients, and no image data.
+        """
+        self.assertEqual(self.ask("GET", "/dashboard").status, 200)
+        for path in ("index.html", "routes.py", "", "..", "../routes.py", "%2e%2e%2froutes.py", "main.js/", "x"):
+            self.assertEqual((path, self.ask("GET", f"/dashboard/{path}").status), (path, 404))
+        self.assertEqual(self.ask("POST", "/dashboard").status, 405)
+        for path in ("", "/node", "/stats", "/jobs", "/events", f"/{self.image_id}/explain"):
+            self.assertEqual((path, self.ask("GET", f"/v2/cache{path}").status), (path, 401))
+            self.assertEqual((path, self.ask("GET", f"/v2/cache{path}", ALICE).status), (path, 403))
+        self.assertEqual(self.ask("DELETE", "/v2/cache").status, 401)
+        self.assertEqual(self.ask("GET", "/v2/cache/node", ADMIN).status, 200)
+        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}", ADMIN).status, 200)
+        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}").status, 401)
+        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}/file", ADMIN).status, 404)
+        self.assertEqual(self.ask("GET", "/v2/images", ADMIN).status, 404)
+
+    def ask(
+        self, method: str, path: str, token: str | None = None, body: bytes | None = None
+    ) -> http.client.HTTPResponse:
+        """
+        Ask the port for operators.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request(method, path, body, {} if token is None else {"X-Auth-Token": token})
+        return connection.getresponse()

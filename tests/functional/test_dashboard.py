@@ -5,12 +5,16 @@ Tests of a node's page, in a browser.
 from __future__ import annotations
 
 import http.client
+import json
+import os
 import re
+import signal
 
 from glance_tx.streaming.units import MiB
 from tests.functional.browser import Keys
 from tests.functional.daemons import ADMIN, ALICE
 from tests.functional.dashboard import DashboardCase
+from tests.functional.workers import children_of
 
 MARKUP = '<img src=x onerror="window.hurt=1"><script>window.hurt=2</script>'
 
@@ -270,28 +274,66 @@ class DoorTests(DashboardCase):
 
     def test_port(self) -> None:
         """
-        The port for operators serves the page, its parts and the routes of management, these with the same door as on
-        the port for clients, and no image data.
+        What the port for operators serves.
         """
-        self.assertEqual(self.ask("GET", "/dashboard").status, 200)
-        for path in ("index.html", "routes.py", "", "..", "../routes.py", "%2e%2e%2froutes.py", "main.js/", "x"):
-            self.assertEqual((path, self.ask("GET", f"/dashboard/{path}").status), (path, 404))
-        self.assertEqual(self.ask("POST", "/dashboard").status, 405)
-        for path in ("", "/node", "/stats", "/jobs", "/events", f"/{self.image_id}/explain"):
-            self.assertEqual((path, self.ask("GET", f"/v2/cache{path}").status), (path, 401))
-            self.assertEqual((path, self.ask("GET", f"/v2/cache{path}", ALICE).status), (path, 403))
-        self.assertEqual(self.ask("DELETE", "/v2/cache").status, 401)
-        self.assertEqual(self.ask("GET", "/v2/cache/node", ADMIN).status, 200)
-        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}", ADMIN).status, 200)
-        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}").status, 401)
-        self.assertEqual(self.ask("GET", f"/v2/images/{self.image_id}/file", ADMIN).status, 404)
-        self.assertEqual(self.ask("GET", "/v2/images", ADMIN).status, 404)
+        self.check_port()
 
-    def ask(self, method: str, path: str, token: str | None = None) -> http.client.HTTPResponse:
+
+class WorkersTests(DashboardCase):
+    """
+    A node of two workers is seen and managed as one of a single process.
+    """
+
+    more = "\n[DEFAULT]\nworkers = 2\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wait_for(self.serves)
+
+    def serves(self) -> bool:
         """
-        Ask the port for operators.
+        Whether the port for operators is open: it is the last one.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=60)
-        self.addCleanup(connection.close)
-        connection.request(method, path, headers={} if token is None else {"X-Auth-Token": token})
-        return connection.getresponse()
+        try:
+            return self.ask("GET", "/healthcheck").status == 200
+        except OSError:
+            return False
+
+    def test_port(self) -> None:
+        """
+        The port serves what it does with a single process, behind the same door; health and metrics are the parent's.
+        """
+        self.check_port()
+        page = self.ask("GET", "/dashboard")
+        self.assertIn("default-src 'self'", page.getheader("Content-Security-Policy", ""))
+        self.assertIn(b"glance_cache_workers_ready 2", self.ask("GET", "/metrics").read())
+        queued = self.ask("POST", "/v2/cache/jobs", ADMIN, json.dumps({"image_ids": [self.image_id]}).encode())
+        self.assertEqual(queued.status, 202, queued.read())
+
+    def test_page(self) -> None:
+        """
+        The page shows a fill, whichever worker makes it, and pins the image; after the death of the worker that
+        answered it goes on with the other one.
+        """
+        browser = self.browser
+        self.relay.hold(len(self.data) // 2)
+        self.sign_in()
+        client = http.client.HTTPConnection("127.0.0.1", self.cache.port, timeout=60)
+        self.addCleanup(client.close)
+        client.request("GET", f"/v2/images/{self.image_id}/file", headers={"X-Auth-Token": ALICE})
+        body = client.getresponse()
+        browser.until(lambda: "1 client follows" in browser.text("#fills"), "nobody is said to follow")
+        self.relay.release()
+        body.read()
+        browser.click(button(self.image_id, "Pin"))
+        browser.find(button(self.image_id, "Unpin"))
+        asked = children_of(self.cache.pid)[0]
+        os.kill(asked, signal.SIGKILL)
+        self.wait_for(lambda: asked not in children_of(self.cache.pid))
+        browser.click(button(self.image_id, "Evict"))
+        browser.click("#ask-yes")
+        browser.until(
+            lambda: not browser.evaluate("document.querySelector(arguments[0])", row(self.image_id)), "it stays"
+        )
+        self.assertEqual(self.cached(), [])
+        self.assertEqual(browser.forbidden(), [])

@@ -15,7 +15,7 @@ import glance_tx
 from glance_tx.settings import Settings
 from glance_tx.telemetry.metrics import Metrics
 from glance_tx.web.server import Inherited
-from glance_tx.workers.errors import WorkerFailed
+from glance_tx.workers.errors import NoWorker, WorkerFailed
 from glance_tx.workers.messages import ORDERS, REOPEN_LOG, REPORTS, SIBLING_DIED, WORKER_ENDED
 from glance_tx.workers.process import Launcher
 from glance_tx.workers.sockets import Sockets
@@ -173,6 +173,21 @@ class RestartTests(SupervisorTestCase):
         self.assertEqual(self.supervisor.ready, 2)
         self.assertEqual(self.said(f"worker 1 (process {first.pid}) was killed by signal 9"), 1)
         self.assertEqual(self.metric("test_worker_restarts_total"), 1)
+
+    def test_visited(self) -> None:
+        """
+        The parent connects to the first worker that serves: while that is replaced, to the next one.
+        """
+        first, second = self.started()
+        for worker in self.supervisor.workers:
+            self.patch(worker, "visit", lambda slot=worker.slot: slot)
+        self.assertEqual(self.supervisor.visit(), 1)
+        first.end(signal=9)
+        self.assertEqual(self.supervisor.visit(), 2)
+        self.reactor.advance(0)
+        self.assertEqual(self.supervisor.visit(), 2)
+        second.end(signal=9)
+        self.assertRaises(NoWorker, self.supervisor.visit)
 
     def test_pauses(self) -> None:
         """
